@@ -1,0 +1,29 @@
+// A file mapped read-only. Nothing is read before it is touched, so a 90 GB checkpoint opens at once.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace cadre {
+
+class MappedFile {
+ public:
+  MappedFile() = default;
+  // Throws Error when `path` is not a readable regular file. An empty file maps to no bytes.
+  explicit MappedFile(const std::string& path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::span<const std::byte> bytes_;
+  std::string path_;
+};
+
+}  // namespace cadre

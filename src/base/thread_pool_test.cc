@@ -1,0 +1,37 @@
+#include "base/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+namespace cadre {
+namespace {
+
+TEST(ThreadPool, EveryIndexRunsOnceWhateverTheThreads) {
+  for (const int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    for (const int64_t count : {0, 1, 2, 7, 1000}) {
+      std::vector<int> hits(static_cast<size_t>(count));
+      std::atomic<bool> thread_in_range = true;
+      pool.ParallelFor(count, [&](int64_t i, int thread) {
+        ++hits[static_cast<size_t>(i)];
+        if (thread < 0 || thread >= threads) thread_in_range = false;
+      });
+      EXPECT_EQ(std::accumulate(hits.begin(), hits.end(), int64_t{0}), count);
+      EXPECT_TRUE(std::all_of(hits.begin(), hits.end(), [](int n) { return n == 1; }));
+      EXPECT_TRUE(thread_in_range);
+    }
+  }
+}
+
+TEST(ThreadPool, ManyShortLoopsInARow) {
+  ThreadPool pool(3);
+  std::atomic<int64_t> sum = 0;
+  for (int round = 0; round < 5000; ++round) {
+    pool.ParallelFor(4, [&](int64_t i, int) { sum += i; });
+  }
+  EXPECT_EQ(sum, 5000 * 6);
+}
+
+}  // namespace
+}  // namespace cadre

@@ -1,0 +1,16 @@
+// The commands of the program, one file each. Add...Command registers a subcommand with its options; its callback does the work
+// and throws Error for wrong input (exit 1) or CLI::ParseError for wrong usage (exit 2).
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace cadre {
+
+void AddInspectCommand(CLI::App& app);
+void AddTokenizeCommand(CLI::App& app);
+void AddLogitsCommand(CLI::App& app);
+void AddGenerateCommand(CLI::App& app);
+void AddChatCommand(CLI::App& app);
+void AddTrainCommand(CLI::App& app);
+
+}  // namespace cadre

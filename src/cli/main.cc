@@ -1,0 +1,50 @@
+// The program `cadre`: picks the command, turns what commands throw into one line on stderr and an exit code.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <new>
+
+#include "cli/commands.h"
+#include "cli/output.h"
+
+namespace cadre {
+namespace {
+
+constexpr int kWrongInput = 1;
+constexpr int kWrongUsage = 2;
+
+int Complain(std::string message) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  fmt::print(stderr, "cadre: error: {}\n", message);
+  return kWrongInput;
+}
+
+int Run(int argc, char** argv) {
+  CLI::App app("Mixture-of-Experts language models of the Mixtral family, on this machine.", "cadre");
+  app.set_version_flag("--version", CADRE_VERSION);
+  app.require_subcommand(1);
+  app.footer("MODEL is a Hugging Face folder, a .gguf file, or the name of a bundled model.\n"
+             "Example: cadre generate nano -p \"Once upon a time\"\n"
+             "'cadre COMMAND --help' says more.");
+  AddInspectCommand(app);
+  AddTokenizeCommand(app);
+  AddLogitsCommand(app);
+  AddGenerateCommand(app);
+  AddChatCommand(app);
+  try {
+    app.parse(argc, argv);
+    FlushOutput();
+    return 0;
+  } catch (const CLI::ParseError& error) {  // also --help and --version, which are no errors
+    return app.exit(error) == 0 ? 0 : kWrongUsage;
+  } catch (const std::bad_alloc&) {
+    return Complain("out of memory");
+  } catch (const std::exception& error) {
+    return Complain(error.what());
+  }
+}
+
+}  // namespace
+}  // namespace cadre
+
+int main(int argc, char** argv) { return cadre::Run(argc, argv); }

@@ -1,0 +1,16 @@
+// What MODEL on the command line means: a path, else the name of a model that came with the program.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace cadre {
+
+// The folders where bundled models lie, from where the running program really is: <build>/../../models in a build tree,
+// <prefix>/share/cadre/models when installed.
+std::vector<std::string> BundledModelFolders();
+
+// Throws Error when `model` is neither a path nor a name found in one of `folders`.
+std::string ResolveModel(const std::string& model, const std::vector<std::string>& folders = BundledModelFolders());
+
+}  // namespace cadre

@@ -1,0 +1,47 @@
+#include "cli/session.h"
+
+#include "base/log.h"
+#include "cli/model_path.h"
+#include "cpu/cpu_device.h"
+
+namespace cadre {
+namespace {
+
+OpenedModel Open(const std::string& model, TextNeed need, const SharedOptions& shared, const ModelOptions& options) {
+  log::Start(shared.log_level);
+  OpenedModel opened = OpenModel(ResolveModel(model), need);
+  for (const auto& warning : opened.warnings) log::warn("{}", warning);
+  if (options.experts > 0) opened.model.SetExpertsPerToken(options.experts);
+  const int64_t trained = opened.model.model().config.context_length;
+  if (options.context > trained) {
+    log::warn("--context is {} but the model was trained for {}: text beyond that may make no sense", options.context,
+              trained);
+  }
+  return opened;
+}
+
+}  // namespace
+
+std::unique_ptr<Device> MakeDevice(const SharedOptions& options, ThreadPool& threads) {
+  return MakeCpuDevice(options.isa.empty() ? DetectIsa() : ParseIsa(options.isa), threads);
+}
+
+ModelSession::ModelSession(const std::string& model, TextNeed need, const SharedOptions& shared,
+                           const ModelOptions& options)
+    : threads_(shared.threads),
+      device_(MakeDevice(shared, threads_)),
+      opened_(Open(model, need, shared, options)),
+      experts_(opened_.model.model().weights),
+      context_length_(options.context > 0 ? options.context : config().context_length) {
+  log::info("{} on {} threads ({})", model, threads_.num_threads(), device_->name());
+}
+
+std::vector<int32_t> ModelSession::EncodePrompt(const std::string& text) const {
+  std::vector<int32_t> ids;
+  if (tokenizer().vocabulary().add_bos && tokenizer().bos_id() >= 0) ids.push_back(tokenizer().bos_id());
+  const auto encoded = tokenizer().Encode(text);
+  ids.insert(ids.end(), encoded.begin(), encoded.end());
+  return ids;
+}
+
+}  // namespace cadre

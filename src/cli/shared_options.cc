@@ -1,0 +1,96 @@
+#include "cli/shared_options.h"
+
+#include <charconv>
+
+#include "base/error.h"
+
+namespace cadre {
+
+void AddSharedOptions(CLI::App& command, SharedOptions& options) {
+  command.add_option("--threads", options.threads, "Threads to compute with; 0: as many as the machine has")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command.add_option("--isa", options.isa, "Instruction set: scalar, avx2 or avx512; default: the best there is")
+      ->check(CLI::IsMember({"scalar", "avx2", "avx512"}));
+  command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
+  command.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+      ->capture_default_str();
+}
+
+void AddModelOptions(CLI::App& command, ModelOptions& options) {
+  command.add_option("--kv", options.kv, "Type of cached keys and values: f32, f16, bf16 or q8")
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8"}))
+      ->capture_default_str();
+  command
+      .add_option("--activations", options.activations,
+                  "f32: exact; auto: 8 bits where they meet quantised weights, which is faster")
+      ->check(CLI::IsMember({"f32", "auto"}))
+      ->capture_default_str();
+  command.add_option("--context", options.context, "Tokens of prompt and answer together; 0: what the model states")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
+      ->capture_default_str();
+  command.add_option("--experts", options.experts, "Experts per token; 0: as the model was trained")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->capture_default_str();
+}
+
+SequenceConfig ModelOptions::Sequence() const {
+  SequenceConfig config;
+  config.activation = activations == "f32" ? ActivationType::kF32 : ActivationType::kInt8;
+  config.kv_type = kv == "f32"    ? KvType::kF32
+                   : kv == "bf16" ? KvType::kBF16
+                   : kv == "q8"   ? KvType::kQ8
+                                  : KvType::kF16;
+  return config;
+}
+
+void AddSamplerOptions(CLI::App& command, SamplerConfig& config) {
+  command.add_option("--temperature", config.temperature, "0: always the likeliest token; 1: as the model says")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--top-k", config.top_k, "Keep the k likeliest tokens; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_option("--top-p", config.top_p, "Keep the likeliest tokens until their probabilities reach p")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command.add_option("--min-p", config.min_p, "Keep tokens at least this fraction as likely as the likeliest")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command.add_option("--repeat-penalty", config.repeat_penalty, "More than 1: avoid the last 64 tokens")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--presence-penalty", config.presence_penalty, "Subtracted from logits of tokens already generated")
+      ->capture_default_str();
+  command.add_option("--frequency-penalty", config.frequency_penalty, "The same, once per time they were generated")
+      ->capture_default_str();
+}
+
+void AddModel(CLI::App& command, std::string& model) {
+  command.add_option("MODEL", model, "A Hugging Face folder, a .gguf file, or the name of a bundled model")->required();
+}
+
+void AddJson(CLI::App& command, bool& json) {
+  command.add_flag("--json", json, "Print one JSON object and nothing else");
+}
+
+std::vector<int32_t> ParseIds(const std::string& text) {
+  std::vector<int32_t> ids;
+  constexpr const char* kSeparators = " ,\t\r\n";
+  size_t begin = text.find_first_not_of(kSeparators);
+  while (begin != std::string::npos) {
+    const size_t end = std::min(text.find_first_of(kSeparators, begin), text.size());
+    int32_t id = 0;
+    const auto [stop, error] = std::from_chars(text.data() + begin, text.data() + end, id);
+    if (error != std::errc() || stop != text.data() + end) {
+      throw Error("token id is '{}' but must be a whole number below 2^31",
+                  Printable(std::string_view(text).substr(begin, end - begin)));
+    }
+    ids.push_back(id);
+    begin = text.find_first_not_of(kSeparators, end);
+  }
+  return ids;
+}
+
+}  // namespace cadre

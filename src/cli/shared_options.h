@@ -1,0 +1,43 @@
+// Options that mean the same in every command that has them, and what they turn into.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/sampler.h"
+#include "engine/sequence.h"
+
+namespace cadre {
+
+// --threads --isa --seed --log-level: every command.
+struct SharedOptions {
+  int threads = 0;
+  std::string isa;
+  uint64_t seed = 0;
+  std::string log_level = "warn";
+};
+void AddSharedOptions(CLI::App& command, SharedOptions& options);
+
+// --kv --activations --context --experts: every command that runs a model.
+struct ModelOptions {
+  std::string kv = "f16";
+  std::string activations = "auto";
+  int64_t context = 0;
+  int64_t experts = 0;
+
+  SequenceConfig Sequence() const;
+};
+void AddModelOptions(CLI::App& command, ModelOptions& options);
+
+// --temperature --top-k ... : every command that samples. The seed is SharedOptions'.
+void AddSamplerOptions(CLI::App& command, SamplerConfig& config);
+
+void AddModel(CLI::App& command, std::string& model);
+void AddJson(CLI::App& command, bool& json);
+
+// "1 2 3", separated by spaces, commas or line ends. Throws Error naming what is no token id.
+std::vector<int32_t> ParseIds(const std::string& text);
+
+}  // namespace cadre

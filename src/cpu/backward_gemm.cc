@@ -1,0 +1,98 @@
+#include "cpu/backward_gemm.h"
+
+#include <algorithm>
+
+namespace cadre {
+namespace {
+
+// A block of B, [kDepth, kWidth], stays in the second-level cache while all rows of A pass by; a panel of A, [14, kDepth], stays in
+// the first. kDepth also fixes where partial sums are added to C, so it is part of what the product means.
+constexpr int64_t kDepth = 256;
+constexpr int64_t kWidth = 512;
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+// One block of B and what it adds to the columns of C that it stands under.
+struct Gemm::Step {
+  Factor a, b;
+  Mat<float> c;
+  int64_t begin_col, end_col;      // of C
+  int64_t begin_depth, end_depth;  // of the sum
+  float* packed;                   // null: B is read where it lies
+
+  int64_t depth() const { return end_depth - begin_depth; }
+};
+
+void Gemm::PackB(const Step& step, int64_t panel) {
+  const int64_t tile_cols = kernels_.tile_cols;
+  const int64_t col = step.begin_col + panel * tile_cols;
+  const auto pack = step.b.transposed ? kernels_.pack_columns : kernels_.pack_rows;
+  pack(std::min(tile_cols, step.end_col - col), step.depth(), step.b.at(step.begin_depth, col), step.b.mat.stride,
+       step.packed + panel * tile_cols * kDepth, tile_cols);
+}
+
+// Rows [first_row, end_row) in panels of equal height, columns [begin_col, end_col) counted from the step's first.
+void Gemm::MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, int64_t begin_col, int64_t end_col,
+                        float* a_panel) {
+  const int64_t num_rows = end_row - first_row, num_panels = CeilDiv(num_rows, kernels_.tile_rows);
+  const auto pack = step.a.transposed ? kernels_.pack_rows : kernels_.pack_columns;
+  for (int64_t p = 0; p < num_panels; ++p) {
+    const int64_t row = first_row + num_rows * p / num_panels;
+    const int64_t height = first_row + num_rows * (p + 1) / num_panels - row;
+    pack(height, step.depth(), step.a.at(row, step.begin_depth), step.a.mat.stride, a_panel, kernels_.a_panel_stride);
+    for (int64_t col = begin_col; col < end_col; col += kernels_.tile_cols) {
+      const float* b = step.packed != nullptr ? step.packed + col * kDepth
+                                              : step.b.at(step.begin_depth, step.begin_col + col);
+      kernels_.multiply(height, std::min(kernels_.tile_cols, end_col - col), step.depth(), a_panel,
+                        kernels_.a_panel_stride, b, step.packed != nullptr ? kernels_.tile_cols : step.b.mat.stride,
+                        step.c.row(row) + step.begin_col + col, step.c.stride);
+    }
+  }
+}
+
+void Gemm::AddProduct(Factor a, Factor b, Mat<float> c) {
+  CADRE_CHECK(a.rows() == c.rows && b.cols() == c.cols && a.cols() == b.rows());
+  const int64_t depth = a.cols();
+  if (c.empty() || depth == 0) return;
+  // Packing B costs one copy of it; with few rows of A the copy is not earned back.
+  const bool pack_b = b.transposed || c.rows > 2 * kernels_.tile_rows;
+  const int64_t block_floats = kDepth * std::min(kWidth, CeilDiv(c.cols, kernels_.tile_cols) * kernels_.tile_cols);
+  if (pack_b) b_block_.Reserve(2 * block_floats);
+  const int64_t panel_floats = kDepth * kernels_.a_panel_stride;
+  a_panels_.Reserve(panel_floats * threads_.num_threads());
+
+  const int64_t depth_steps = CeilDiv(depth, kDepth), num_steps = depth_steps * CeilDiv(c.cols, kWidth);
+  const auto step_at = [&](int64_t s) {
+    const int64_t col = s / depth_steps * kWidth, begin = s % depth_steps * kDepth;
+    return Step{a, b, c, col, std::min(col + kWidth, c.cols), begin, std::min(begin + kDepth, depth),
+                pack_b ? b_block_.data() + s % 2 * block_floats : nullptr};
+  };
+  const auto num_panels = [&](const Step& step) { return CeilDiv(step.end_col - step.begin_col, kernels_.tile_cols); };
+
+  // About four tiles of C per thread, whole panels each: rows are cut first, since a tile packs its rows of A for itself.
+  const int64_t wanted = threads_.num_threads() == 1 ? 1 : 4 * threads_.num_threads();
+  const int64_t row_panels = CeilDiv(c.rows, kernels_.tile_rows);
+  const int64_t row_tiles = std::min(row_panels, wanted);
+  Step step = step_at(0);
+  if (pack_b) threads_.ParallelFor(num_panels(step), [&](int64_t panel, int) { PackB(step, panel); });
+  for (int64_t s = 0; s < num_steps; ++s) {
+    const int64_t col_panels = num_panels(step);
+    const int64_t col_tiles = std::min(col_panels, CeilDiv(wanted, row_tiles));
+    const int64_t num_tiles = row_tiles * col_tiles;
+    const Step next = step_at(std::min(s + 1, num_steps - 1));
+    const int64_t num_packs = pack_b && s + 1 < num_steps ? num_panels(next) : 0;
+    threads_.ParallelFor(num_tiles + num_packs, [&](int64_t task, int thread) {
+      if (task >= num_tiles) return PackB(next, task - num_tiles);
+      const int64_t row_tile = task / col_tiles, col_tile = task % col_tiles;
+      MultiplyTile(step, c.rows * row_tile / row_tiles, c.rows * (row_tile + 1) / row_tiles,
+                   col_panels * col_tile / col_tiles * kernels_.tile_cols,
+                   std::min(col_panels * (col_tile + 1) / col_tiles * kernels_.tile_cols, step.end_col - step.begin_col),
+                   a_panels_.data() + panel_floats * thread);
+    });
+    step = next;
+  }
+}
+
+}  // namespace cadre

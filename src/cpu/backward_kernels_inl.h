@@ -1,0 +1,250 @@
+// The inner loops of the backward operations, compiled once per instruction set. Before it come simd_X_inl.h and, from the
+// including backward_kernels_X.cc: kGemmRows, kGemmVecs (the tile of C in registers), kAPanelStride, Sqrt and TransposeLanes.
+// Everything is local to the object file and uses no standard library inline function (see the simd headers).
+#pragma once
+
+#include "cpu/backward_kernels.h"
+
+// Lambdas and kernels that must melt into their caller, so that vectors stay in registers.
+#define CADRE_MELT __attribute__((always_inline))
+
+namespace cadre::CADRE_ISA {
+namespace {
+
+constexpr int64_t kGemmCols = kGemmVecs * kLanes;
+
+inline VecF LoadUpTo(const float* p, int64_t n) { return n >= kLanes ? LoadF32(p) : LoadF32N(p, n); }
+inline void StoreUpTo(float* p, VecF x, int64_t n) {
+  if (n >= kLanes) {
+    StoreF32(p, x);
+  } else {
+    StoreF32N(p, x, n);
+  }
+}
+
+// body(i, m) for i = 0, kLanes, 2 kLanes, ...: m = kLanes, in the last call what is left of n.
+template <typename Body>
+inline void ForLanes(int64_t n, const Body& body) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i, kLanes);
+  if (i < n) body(i, n - i);
+}
+
+// The lanes of vector v of a tile row that lie within `cols`.
+inline int64_t LanesOf(int64_t v, int64_t cols) {
+  const int64_t left = cols - v * kLanes;
+  return left < 0 ? 0 : left > kLanes ? kLanes : left;
+}
+
+template <int kRows, bool kWhole>
+__attribute__((noinline)) void MultiplyTile(int64_t cols, int64_t k, const float* a, int64_t a_stride, const float* b,
+                                            int64_t b_stride, float* c, int64_t c_stride) {
+  VecF sums[kRows][kGemmVecs];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kGemmVecs; ++v) {
+      __builtin_prefetch(c + r * c_stride + v * kLanes, 1);
+      sums[r][v] = Zero();
+    }
+  }
+  for (int64_t i = 0; i < k; ++i, a += a_stride, b += b_stride) {
+    VecF row_of_b[kGemmVecs];
+#pragma GCC unroll 4
+    for (int v = 0; v < kGemmVecs; ++v) {
+      row_of_b[v] = kWhole ? LoadF32(b + v * kLanes) : LoadF32N(b + v * kLanes, LanesOf(v, cols));
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const VecF factor = Broadcast(a[r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kGemmVecs; ++v) sums[r][v] = MulAdd(factor, row_of_b[v], sums[r][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kGemmVecs; ++v) {
+      float* to = c + r * c_stride + v * kLanes;
+      if (kWhole) {
+        StoreF32(to, Add(LoadF32(to), sums[r][v]));
+      } else {
+        const int64_t lanes = LanesOf(v, cols);
+        StoreF32N(to, Add(LoadF32N(to, lanes), sums[r][v]), lanes);
+      }
+    }
+  }
+}
+
+template <int kRows>
+void MultiplyRows(int64_t rows, int64_t cols, int64_t k, const float* a, int64_t a_stride, const float* b, int64_t b_stride,
+                  float* c, int64_t c_stride) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return MultiplyRows<kRows - 1>(rows, cols, k, a, a_stride, b, b_stride, c, c_stride);
+  }
+  if (cols == kGemmCols) {
+    MultiplyTile<kRows, true>(cols, k, a, a_stride, b, b_stride, c, c_stride);
+  } else {
+    MultiplyTile<kRows, false>(cols, k, a, a_stride, b, b_stride, c, c_stride);
+  }
+}
+
+void PackRows(int64_t width, int64_t k, const float* from, int64_t stride, float* to, int64_t to_stride) {
+  for (int64_t j = 0; j < to_stride; j += kLanes) {
+    const int64_t lanes = LanesOf(0, width - j);
+    if (lanes == kLanes) {
+      for (int64_t i = 0; i < k; ++i) StoreF32(to + i * to_stride + j, LoadF32(from + i * stride + j));
+    } else {
+      for (int64_t i = 0; i < k; ++i) StoreF32(to + i * to_stride + j, LoadF32N(from + i * stride + j, lanes));
+    }
+  }
+}
+
+void PackColumns(int64_t width, int64_t k, const float* from, int64_t stride, float* to, int64_t to_stride) {
+  for (int64_t j = 0; j < to_stride; j += kLanes) {
+    const int64_t num_columns = LanesOf(0, width - j);
+    for (int64_t i = 0; i < k; i += kLanes) {
+      VecF block[kLanes];
+      for (int64_t c = 0; c < kLanes; ++c) {
+        block[c] = c < num_columns ? LoadUpTo(from + (j + c) * stride + i, k - i) : Zero();
+      }
+      TransposeLanes(block);
+      const int64_t num_rows = LanesOf(0, k - i);
+      for (int64_t r = 0; r < num_rows; ++r) StoreF32(to + (i + r) * to_stride + j, block[r]);
+    }
+  }
+}
+
+void AddRow(int64_t n, const float* x, float* y) {
+  ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT {
+    StoreUpTo(y + i, Add(LoadUpTo(y + i, m), LoadUpTo(x + i, m)), m);
+  });
+}
+
+void AddScaledRow(int64_t n, float scale, const float* x, float* y) {
+  const VecF factor = Broadcast(scale);
+  ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT {
+    StoreUpTo(y + i, MulAdd(factor, LoadUpTo(x + i, m), LoadUpTo(y + i, m)), m);
+  });
+}
+
+float DotRow(int64_t n, const float* x, const float* y) {
+  VecF sum = Zero();
+  ForLanes(n, [&](int64_t i, int64_t m) CADRE_MELT { sum = MulAdd(LoadUpTo(x + i, m), LoadUpTo(y + i, m), sum); });
+  return SumLanes(sum);
+}
+
+void RmsNormRow(int64_t n, const float* x, const float* weight, float eps, const float* d_out, float* d_x,
+                float* d_weight) {
+  VecF squares = Zero(), projections = Zero();
+  ForLanes(n, [&](int64_t i, int64_t m) CADRE_MELT {
+    const VecF value = LoadUpTo(x + i, m);
+    squares = MulAdd(value, value, squares);
+    projections = MulAdd(Mul(LoadUpTo(weight + i, m), LoadUpTo(d_out + i, m)), value, projections);
+  });
+  const auto size = static_cast<float>(n);
+  const float r = 1 / __builtin_sqrtf(SumLanes(squares) / size + eps);
+  const VecF scale = Broadcast(r), along = Broadcast(r * r * r / size * SumLanes(projections));
+  ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT {
+    const VecF value = LoadUpTo(x + i, m), scaled = Mul(LoadUpTo(d_out + i, m), scale);
+    const VecF d = NegMulAdd(value, along, Mul(scaled, LoadUpTo(weight + i, m)));
+    StoreUpTo(d_x + i, Add(LoadUpTo(d_x + i, m), d), m);
+    StoreUpTo(d_weight + i, MulAdd(scaled, value, LoadUpTo(d_weight + i, m)), m);
+  });
+}
+
+void SwiGluRow(int64_t n, const float* gate, const float* up, const float* d_out, float* d_gate, float* d_up) {
+  const VecF one = Broadcast(1.0f);
+  ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT {
+    const VecF g = LoadUpTo(gate + i, m), d = LoadUpTo(d_out + i, m);
+    const VecF sigmoid = Div(one, Add(one, Exp(Sub(Zero(), g))));
+    const VecF silu = Mul(g, sigmoid);
+    const VecF slope = MulAdd(silu, Sub(one, sigmoid), sigmoid);
+    StoreUpTo(d_gate + i, MulAdd(Mul(d, LoadUpTo(up + i, m)), slope, LoadUpTo(d_gate + i, m)), m);
+    StoreUpTo(d_up + i, MulAdd(d, silu, LoadUpTo(d_up + i, m)), m);
+  });
+}
+
+void AttentionRow(int64_t n, float scale, float lse, float delta, float* scores, float* d_p) {
+  const VecF scales = Broadcast(scale), lses = Broadcast(-lse), deltas = Broadcast(delta);
+  ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT {
+    const VecF p = Exp(MulAdd(LoadUpTo(scores + i, m), scales, lses));
+    StoreUpTo(scores + i, p, m);
+    StoreUpTo(d_p + i, Mul(Mul(p, scales), Sub(LoadUpTo(d_p + i, m), deltas)), m);
+  });
+}
+
+void RotateBackRow(int64_t n, const float* cosines, const float* sines, float* a, float* b) {
+  ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT {
+    const VecF cosine = LoadUpTo(cosines + i, m), sine = LoadUpTo(sines + i, m);
+    const VecF old_a = LoadUpTo(a + i, m), old_b = LoadUpTo(b + i, m);
+    StoreUpTo(a + i, MulAdd(old_a, cosine, Mul(old_b, sine)), m);
+    StoreUpTo(b + i, NegMulAdd(old_a, sine, Mul(old_b, cosine)), m);
+  });
+}
+
+float CrossEntropyRow(int64_t n, int64_t target, float scale, float* logits) {
+  const float minus_infinity = -__builtin_inff();
+  VecF most = Broadcast(minus_infinity), sums = Zero();
+  ForLanes(n, [&](int64_t i, int64_t m) CADRE_MELT {
+    most = Max(KeepLanes(LoadUpTo(logits + i, m), 0, m, minus_infinity), most);
+  });
+  const float max = MaxLanes(most), target_logit = logits[target];
+  const VecF shift = Broadcast(max);
+  ForLanes(n, [&](int64_t i, int64_t m) CADRE_MELT {
+    const VecF e = Exp(Sub(LoadUpTo(logits + i, m), shift));
+    StoreUpTo(logits + i, e, m);
+    sums = Add(sums, KeepLanes(e, 0, m, 0.0f));
+  });
+  const float sum = SumLanes(sums);
+  const VecF factor = Broadcast(scale / sum);
+  ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT { StoreUpTo(logits + i, Mul(LoadUpTo(logits + i, m), factor), m); });
+  logits[target] -= scale;
+  return static_cast<float>(__builtin_log(static_cast<double>(sum)) + static_cast<double>(max) -
+                            static_cast<double>(target_logit));
+}
+
+void AdamWRow(int64_t n, const AdamWFactors& f, const float* gradient, float* parameter, float* moment1, float* moment2) {
+  const VecF gradient_scale = Broadcast(f.gradient_scale), keep = Broadcast(f.keep), step = Broadcast(f.step);
+  const VecF beta1 = Broadcast(f.beta1), beta2 = Broadcast(f.beta2), epsilon = Broadcast(f.epsilon);
+  const VecF rest1 = Broadcast(f.one_minus_beta1), rest2 = Broadcast(f.one_minus_beta2);
+  const VecF correction2 = Broadcast(f.inv_correction2);
+  ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT {
+    const VecF g = Mul(LoadUpTo(gradient + i, m), gradient_scale);
+    const VecF first = MulAdd(rest1, g, Mul(beta1, LoadUpTo(moment1 + i, m)));
+    const VecF second = MulAdd(Mul(rest2, g), g, Mul(beta2, LoadUpTo(moment2 + i, m)));
+    StoreUpTo(moment1 + i, first, m);
+    StoreUpTo(moment2 + i, second, m);
+    const VecF update = Div(Mul(step, first), MulAdd(Sqrt(second), correction2, epsilon));
+    StoreUpTo(parameter + i, Sub(Mul(keep, LoadUpTo(parameter + i, m)), update), m);
+  });
+}
+
+// Sixteen sums side by side, whatever the instruction set: in double they cost nothing next to the reading.
+double SumOfSquaresRow(int64_t n, const float* values) {
+  double sums[16] = {};
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (int j = 0; j < 16; ++j) {
+      const double value = static_cast<double>(values[i + j]);
+      sums[j] += value * value;
+    }
+  }
+  for (int64_t j = 0; i + j < n; ++j) {
+    const double value = static_cast<double>(values[i + j]);
+    sums[j] += value * value;
+  }
+  double sum = 0;
+  for (const double part : sums) sum += part;
+  return sum;
+}
+
+const BackwardKernels kBackwardKernels = {
+    kGemmRows, kGemmCols,  kAPanelStride, MultiplyRows<kGemmRows>, PackRows,        PackColumns, AddRow,         AddScaledRow,
+    DotRow,    RmsNormRow, SwiGluRow,     AttentionRow,            RotateBackRow,   CrossEntropyRow, AdamWRow,   SumOfSquaresRow,
+};
+
+}  // namespace
+}  // namespace cadre::CADRE_ISA
+
+#undef CADRE_MELT

@@ -1,0 +1,215 @@
+#include "cpu/cpu_backward.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/backward_attention.h"
+#include "cpu/backward_gemm.h"
+#include "cpu/backward_kernels.h"
+#include "cpu/rope_angles.h"
+#include "tensor/buffer.h"
+
+namespace cadre {
+namespace {
+
+// Units of parallel work; where a sum is cut at them, they are part of what the operation means.
+constexpr int64_t kTokenChunk = 64;
+constexpr int64_t kColumnChunk = 64;
+constexpr int64_t kValueChunk = 16384;
+
+const BackwardKernels& KernelsOf(Isa isa) {
+  CADRE_CHECK(HasIsa(isa));
+  switch (isa) {
+    case Isa::kScalar: return ScalarBackwardKernels();
+    case Isa::kAvx2: return Avx2BackwardKernels();
+    case Isa::kAvx512: return Avx512BackwardKernels();
+  }
+  CADRE_CHECK(false && "an Isa outside the list");
+  return ScalarBackwardKernels();
+}
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+template <typename A, typename B>
+bool SameShape(Mat<A> a, Mat<B> b) {
+  return a.rows == b.rows && a.cols == b.cols;
+}
+
+class CpuBackward final : public BackwardOps {
+ public:
+  CpuBackward(const BackwardKernels& kernels, ThreadPool& threads)
+      : kernels_(kernels), threads_(threads), gemm_(kernels, threads), attention_(kernels, threads) {}
+
+  void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out, Mat<float> d_table) override {
+    CADRE_CHECK(std::ssize(ids) == d_out.rows && d_out.cols == d_table.cols);
+    for (const int32_t id : ids) CADRE_CHECK(id >= 0 && id < d_table.rows);
+    threads_.ParallelFor(CeilDiv(d_out.cols, kColumnChunk), [&](int64_t chunk, int) {
+      const int64_t begin = chunk * kColumnChunk, size = std::min(kColumnChunk, d_out.cols - begin);
+      for (int64_t t = 0; t < d_out.rows; ++t) {
+        kernels_.add(size, d_out.row(t) + begin, d_table.row(ids[static_cast<size_t>(t)]) + begin);
+      }
+    });
+  }
+
+  void RmsNormBackward(Mat<const float> x, std::span<const float> weight, float eps, Mat<const float> d_out,
+                       Mat<float> d_x, std::span<float> d_weight) override {
+    CADRE_CHECK(SameShape(x, d_out) && SameShape(x, d_x) && std::ssize(weight) == x.cols &&
+                d_weight.size() == weight.size());
+    const int64_t num_chunks = CeilDiv(x.rows, kTokenChunk);
+    partial_sums_.Reserve(num_chunks * x.cols);
+    threads_.ParallelFor(num_chunks, [&](int64_t chunk, int) {
+      float* sums = partial_sums_.data() + chunk * x.cols;
+      std::fill_n(sums, x.cols, 0.0f);
+      for (int64_t t = chunk * kTokenChunk; t < std::min(x.rows, (chunk + 1) * kTokenChunk); ++t) {
+        kernels_.rms_norm(x.cols, x.row(t), weight.data(), eps, d_out.row(t), d_x.row(t), sums);
+      }
+    });
+    for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
+      kernels_.add(x.cols, partial_sums_.data() + chunk * x.cols, d_weight.data());
+    }
+  }
+
+  void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out, Mat<float> d_x,
+                      Mat<float> d_w) override {
+    CADRE_CHECK(x.cols == w.cols && d_out.rows == x.rows && d_out.cols == w.rows);
+    CADRE_CHECK((d_x.empty() || SameShape(d_x, x)) && (d_w.empty() || SameShape(d_w, w)));
+    if (!d_x.empty()) gemm_.AddProduct({d_out}, {w}, d_x);
+    if (!d_w.empty()) gemm_.AddProduct({d_out, true}, {x}, d_w);
+  }
+
+  void RopeBackward(Mat<float> d_x, int64_t head_dim, std::span<const int64_t> positions,
+                    std::span<const double> inv_freq, RopeLayout layout) override {
+    CADRE_CHECK(head_dim > 0 && head_dim % 2 == 0 && d_x.cols % head_dim == 0);
+    CADRE_CHECK(std::ssize(positions) == d_x.rows && std::ssize(inv_freq) == head_dim / 2);
+    angles_.Update(positions, inv_freq, threads_);
+    threads_.ParallelFor(d_x.rows, [&](int64_t t, int) {
+      for (int64_t head = 0; head < d_x.cols; head += head_dim) {
+        RotateBack(angles_.cosines(t), angles_.sines(t), head_dim / 2, layout, d_x.row(t) + head);
+      }
+    });
+  }
+
+  void AttentionBackward(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch,
+                         Mat<const float> out, Mat<const float> lse, Mat<const float> d_out, Mat<float> d_q,
+                         Mat<float> d_k, Mat<float> d_v) override {
+    const KvShape& shape = batch.shape;
+    CADRE_CHECK(shape.type == KvType::kF32 && num_heads > 0 && num_heads % shape.num_kv_heads == 0 && window >= 0);
+    CADRE_CHECK(q.cols == num_heads * shape.head_dim && SameShape(out, q) && SameShape(d_out, q) && SameShape(d_q, q));
+    CADRE_CHECK(lse.rows == q.rows && lse.cols == num_heads && SameShape(d_k, d_v));
+    CADRE_CHECK(d_k.rows == q.rows && d_k.cols == shape.num_kv_heads * shape.head_dim);
+    CADRE_CHECK(std::ssize(batch.positions) == q.rows && std::ssize(batch.sequence_of_row) == q.rows);
+    attention_.Run({q, num_heads, window, batch, out, lse, d_out, d_q, d_k, d_v});
+  }
+
+  void SwiGluBackward(Mat<const float> gate, Mat<const float> up, Mat<const float> d_out, Mat<float> d_gate,
+                      Mat<float> d_up) override {
+    CADRE_CHECK(SameShape(gate, up) && SameShape(gate, d_out) && SameShape(gate, d_gate) && SameShape(gate, d_up));
+    threads_.ParallelFor(gate.rows, [&](int64_t t, int) {
+      kernels_.swiglu(gate.cols, gate.row(t), up.row(t), d_out.row(t), d_gate.row(t), d_up.row(t));
+    });
+  }
+
+  void GatherRowsBackward(const DispatchView& plan, Mat<const float> d_rows, Mat<float> d_x) override {
+    CADRE_CHECK(plan.row_of_choice.rows == d_x.rows && d_rows.cols == d_x.cols);
+    threads_.ParallelFor(d_x.rows, [&](int64_t t, int) {
+      for (const int32_t row : plan.row_of_choice.row_span(t)) {
+        CADRE_CHECK(row < d_rows.rows);
+        if (row >= 0) kernels_.add(d_x.cols, d_rows.row(row), d_x.row(t));
+      }
+    });
+  }
+
+  void CombineRowsBackward(Mat<const float> rows, const DispatchView& plan, Mat<const float> d_out,
+                           Mat<float> d_rows, Mat<float> d_gates) override {
+    CADRE_CHECK(SameShape(rows, d_rows) && rows.cols == d_out.cols && plan.row_of_choice.rows == d_out.rows);
+    CADRE_CHECK(SameShape(plan.gates, plan.row_of_choice) && SameShape(d_gates, plan.row_of_choice));
+    threads_.ParallelFor(d_out.rows, [&](int64_t t, int) {
+      for (int64_t c = 0; c < plan.row_of_choice.cols; ++c) {
+        const int32_t row = plan.row_of_choice.row(t)[c];
+        CADRE_CHECK(row < rows.rows);
+        if (row < 0) continue;
+        kernels_.add_scaled(rows.cols, plan.gates.row(t)[c], d_out.row(t), d_rows.row(row));
+        d_gates.row(t)[c] += kernels_.dot(rows.cols, d_out.row(t), rows.row(row));
+      }
+    });
+  }
+
+  void CrossEntropy(Mat<float> logits, std::span<const int32_t> targets, float scale,
+                    std::span<float> losses) override {
+    CADRE_CHECK(std::ssize(targets) == logits.rows && losses.size() == targets.size());
+    threads_.ParallelFor(logits.rows, [&](int64_t t, int) {
+      const int32_t target = targets[static_cast<size_t>(t)];
+      CADRE_CHECK(target < logits.cols);
+      float& loss = losses[static_cast<size_t>(t)];
+      if (target >= 0) {
+        loss = kernels_.cross_entropy(logits.cols, target, scale, logits.row(t));
+      } else {
+        loss = 0;
+        std::fill_n(logits.row(t), logits.cols, 0.0f);
+      }
+    });
+  }
+
+  void AdamW(std::span<float> parameter, std::span<const float> gradient, std::span<float> moment1,
+             std::span<float> moment2, const AdamWSettings& settings) override {
+    CADRE_CHECK(gradient.size() == parameter.size() && moment1.size() == parameter.size() &&
+                moment2.size() == parameter.size() && settings.step >= 1);
+    const double beta1 = settings.beta1, beta2 = settings.beta2, rate = settings.learning_rate;
+    const auto step = static_cast<double>(settings.step);
+    const AdamWFactors factors = {
+        .gradient_scale = settings.gradient_scale,
+        .beta1 = settings.beta1,
+        .one_minus_beta1 = static_cast<float>(1 - beta1),
+        .beta2 = settings.beta2,
+        .one_minus_beta2 = static_cast<float>(1 - beta2),
+        .keep = static_cast<float>(1 - rate * double{settings.weight_decay}),
+        .step = static_cast<float>(rate / (1 - std::pow(beta1, step))),
+        .inv_correction2 = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, step))),
+        .epsilon = settings.epsilon,
+    };
+    const int64_t size = std::ssize(parameter);
+    threads_.ParallelFor(CeilDiv(size, kValueChunk), [&](int64_t chunk, int) {
+      const int64_t begin = chunk * kValueChunk;
+      kernels_.adamw(std::min(kValueChunk, size - begin), factors, gradient.data() + begin, parameter.data() + begin,
+                     moment1.data() + begin, moment2.data() + begin);
+    });
+  }
+
+  double SumOfSquares(std::span<const float> values) override {
+    const int64_t size = std::ssize(values), num_chunks = CeilDiv(size, kValueChunk);
+    chunk_sums_.Reserve(num_chunks);
+    threads_.ParallelFor(num_chunks, [&](int64_t chunk, int) {
+      const int64_t begin = chunk * kValueChunk;
+      chunk_sums_[chunk] = kernels_.sum_of_squares(std::min(kValueChunk, size - begin), values.data() + begin);
+    });
+    double sum = 0;
+    for (int64_t chunk = 0; chunk < num_chunks; ++chunk) sum += chunk_sums_[chunk];
+    return sum;
+  }
+
+ private:
+  void RotateBack(const float* cosines, const float* sines, int64_t num_pairs, RopeLayout layout, float* head) const {
+    if (layout == RopeLayout::kHalfSplit) return kernels_.rotate_back(num_pairs, cosines, sines, head, head + num_pairs);
+    for (int64_t i = 0; i < num_pairs; ++i) {
+      const float a = head[2 * i], b = head[2 * i + 1];
+      head[2 * i] = a * cosines[i] + b * sines[i];
+      head[2 * i + 1] = b * cosines[i] - a * sines[i];
+    }
+  }
+
+  const BackwardKernels& kernels_;
+  ThreadPool& threads_;
+  Gemm gemm_;
+  AttentionGradientRunner attention_;
+  Buffer<float> partial_sums_;
+  Buffer<double> chunk_sums_;
+  RopeAngles angles_;
+};
+
+}  // namespace
+
+std::unique_ptr<BackwardOps> MakeCpuBackward(Isa isa, ThreadPool& threads) {
+  return std::make_unique<CpuBackward>(KernelsOf(isa), threads);
+}
+
+}  // namespace cadre

@@ -1,0 +1,117 @@
+// Matrix products as register tiles of dot products. Vectors run along K; every tile shape adds a row's products in the same
+// lanes in the same order and reduces them by the same tree, so the shape cannot show in the bits. Include after unpack_inl.h.
+#pragma once
+
+#include "cpu/unpack_inl.h"
+
+namespace cadre::CADRE_ISA {
+namespace {
+
+// R weight rows times T token rows of floats.
+struct FloatTile {
+  using Args = FloatDots;
+
+  template <int R, int T>
+  static inline void Run(const Args& a, int64_t row, int64_t token) {
+    const std::byte* w = a.weights + row * a.row_bytes;
+    const float* x = a.x + token * a.x_stride;
+    VecF sums[R][T];
+    for (int r = 0; r < R; ++r) {
+      for (int t = 0; t < T; ++t) sums[r][t] = Zero();
+    }
+    int64_t k = 0;
+    for (; k + kLanes <= a.cols; k += kLanes) {
+      VecF weights[R];
+      for (int r = 0; r < R; ++r) weights[r] = LoadF32(w + r * a.row_bytes + 4 * k);
+      for (int t = 0; t < T; ++t) {
+        const VecF values = LoadF32(x + t * a.x_stride + k);
+        for (int r = 0; r < R; ++r) sums[r][t] = MulAdd(weights[r], values, sums[r][t]);
+      }
+    }
+    if (k < a.cols) {
+      const int64_t n = a.cols - k;
+      for (int t = 0; t < T; ++t) {
+        const VecF values = LoadF32N(x + t * a.x_stride + k, n);
+        for (int r = 0; r < R; ++r) {
+          sums[r][t] = MulAdd(LoadF32N(w + r * a.row_bytes + 4 * k, n), values, sums[r][t]);
+        }
+      }
+    }
+    for (int t = 0; t < T; ++t) {
+      for (int r = 0; r < R; ++r) a.out[(token + t) * a.out_stride + row + r] = SumLanes(sums[r][t]);
+    }
+  }
+};
+
+// R weight rows times T token rows of bytes: an integer dot product per lane of four values, scaled by both scales.
+struct ByteTile {
+  using Args = ByteDots;
+
+  template <int R, int T>
+  static inline void Run(const Args& a, int64_t row, int64_t token) {
+    const int8_t* w = ValuesOf(a.weights, row);
+    const float* w_scales = ScalesOf(a.weights, row);
+    const int8_t* x = ValuesOf(a.x, token);
+    const float* x_scales = ScalesOf(a.x, token);
+    const int64_t stride = a.x.stride;  // of both
+    VecF sums[R][T];
+    for (int r = 0; r < R; ++r) {
+      for (int t = 0; t < T; ++t) sums[r][t] = Zero();
+    }
+    for (int64_t k = 0; k < stride; k += kByteLanes) {
+      WeightBytes weights[R];
+      VecF scales[R];
+      for (int r = 0; r < R; ++r) {
+        weights[r] = LoadWeightBytes(w + r * stride + k);
+        scales[r] = LoadF32(w_scales + (r * stride + k) / 4);
+      }
+      for (int t = 0; t < T; ++t) {
+        const TokenBytes values = LoadTokenBytes(x + t * stride + k);
+        const VecF token_scales = LoadF32(x_scales + (t * stride + k) / 4);
+        for (int r = 0; r < R; ++r) {
+          sums[r][t] = MulAdd(DotBytes(weights[r], values), Mul(scales[r], token_scales), sums[r][t]);
+        }
+      }
+    }
+    if (a.has_offsets) SubtractOffsets<R, T>(a, row, token, sums);
+    for (int t = 0; t < T; ++t) {
+      for (int r = 0; r < R; ++r) a.out[(token + t) * a.out_stride + row + r] = SumLanes(sums[r][t]);
+    }
+  }
+
+  // Weights are value * scale - offset: the offset meets the sum of the token's values.
+  template <int R, int T>
+  static inline void SubtractOffsets(const Args& a, int64_t row, int64_t token, VecF (&sums)[R][T]) {
+    const int64_t count = a.x.offset_stride;
+    const float* w = OffsetsOf(a.weights, row);
+    const float* x = OffsetsOf(a.x, token);
+    for (int64_t g = 0; g < count; g += kLanes) {
+      for (int t = 0; t < T; ++t) {
+        const VecF token_sums = LoadF32(x + t * count + g);
+        for (int r = 0; r < R; ++r) sums[r][t] = NegMulAdd(LoadF32(w + r * count + g), token_sums, sums[r][t]);
+      }
+    }
+  }
+};
+
+template <typename Tile, int T>
+inline void RunRows(const typename Tile::Args& args, int64_t token) {
+  constexpr int kRows = T == 1 ? 4 : kTileRows;  // one token leaves registers for more rows, and needs them to hide latency
+  int64_t row = 0;
+  for (; row + kRows <= args.rows; row += kRows) Tile::template Run<kRows, T>(args, row, token);
+  for (; row < args.rows; ++row) Tile::template Run<1, T>(args, row, token);
+}
+
+template <typename Tile>
+inline void RunTiles(const typename Tile::Args& args) {
+  int64_t token = 0;
+  for (; token + kTileTokens <= args.tokens; token += kTileTokens) RunRows<Tile, kTileTokens>(args, token);
+  for (; token + 2 <= args.tokens; token += 2) RunRows<Tile, 2>(args, token);
+  if (token < args.tokens) RunRows<Tile, 1>(args, token);
+}
+
+inline void RunFloatDots(const FloatDots& dots) { RunTiles<FloatTile>(dots); }
+inline void RunByteDots(const ByteDots& dots) { RunTiles<ByteTile>(dots); }
+
+}  // namespace
+}  // namespace cadre::CADRE_ISA

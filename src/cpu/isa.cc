@@ -1,0 +1,61 @@
+#include "cpu/isa.h"
+
+#include <cpuid.h>
+
+#include <string>
+
+#include "base/error.h"
+
+namespace cadre {
+namespace {
+
+// Leaf 1, ecx bit 29; __builtin_cpu_supports does not know it by name everywhere.
+bool HasF16c() {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+
+}  // namespace
+
+std::string_view IsaName(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar: return "scalar";
+    case Isa::kAvx2: return "avx2";
+    case Isa::kAvx512: return "avx512";
+  }
+  CADRE_CHECK(false && "an Isa outside the list");
+  return {};
+}
+
+bool HasIsa(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar: return true;
+    case Isa::kAvx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
+    case Isa::kAvx512:
+      return HasIsa(Isa::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512vnni");
+  }
+  return false;
+}
+
+Isa DetectIsa() {
+  Isa widest = Isa::kScalar;
+  for (const Isa isa : kAllIsas) {
+    if (HasIsa(isa)) widest = isa;
+  }
+  return widest;
+}
+
+Isa ParseIsa(std::string_view name) {
+  std::string here;
+  for (const Isa isa : kAllIsas) {
+    if (!HasIsa(isa)) continue;
+    if (IsaName(isa) == name) return isa;
+    here += here.empty() ? "" : ", ";
+    here += IsaName(isa);
+  }
+  throw Error("instruction set: is {} but must be one that this machine has: {}", Printable(name), here);
+}
+
+}  // namespace cadre

@@ -1,0 +1,53 @@
+// Matrix products on the CPU: rounds or takes the activations, unpacks a few weight rows at a time into each thread's scratch,
+// and runs the dot products of the instruction set. Cut by outputs and tokens, never along the sum.
+#pragma once
+
+#include <cstdint>
+
+#include "base/thread_pool.h"
+#include "cpu/kernels.h"
+#include "ops/device.h"
+#include "tensor/buffer.h"
+
+namespace cadre {
+
+// ByteRows that own their memory; grows, never shrinks.
+class ByteRowsBuffer {
+ public:
+  // Room for `rows` rows of `cols` values; contents are unspecified after.
+  ByteRows Reserve(int64_t rows, int64_t cols);
+
+ private:
+  Buffer<int8_t> values_;
+  Buffer<float> scales_;
+  Buffer<float> offsets_;
+};
+
+class MatMulRunner {
+ public:
+  MatMulRunner(const KernelTable& kernels, ThreadPool& threads) : kernels_(kernels), threads_(threads) {}
+
+  // As Device::MatMul.
+  void Run(Mat<const float> x, const Weight& w, ActivationType activation, Mat<float> out);
+  // out[t] = decoded row ids[t]. As Device::Embed.
+  void DecodeRows(const Weight& w, std::span<const int32_t> ids, Mat<float> out);
+
+ private:
+  // Weight rows [row, row + rows) times tokens [token, token + tokens).
+  struct Cell {
+    int64_t row, rows, token, tokens;
+  };
+  template <typename RunCell>
+  void ForCells(int64_t num_rows, int64_t num_tokens, const RunCell& run_cell);
+
+  void RunFloat(Mat<const float> x, const Weight& w, Mat<float> out);
+  void RunBytes(Mat<const float> x, const Weight& w, Mat<float> out);
+
+  const KernelTable& kernels_;
+  ThreadPool& threads_;
+  ByteRowsBuffer tokens_;
+  ByteRowsBuffer unpacked_;  // kBlockRows rows per thread
+  Buffer<float> decoded_;    // kBlockRows rows per thread
+};
+
+}  // namespace cadre

@@ -1,0 +1,100 @@
+#include "engine/open.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/error.h"
+#include "engine/test_model.h"
+#include "model/save.h"
+#include "text/sentencepiece_model.h"
+
+namespace cadre {
+namespace {
+
+namespace fs = std::filesystem;
+using testing_model::MakeSmallModel;
+using testing_model::SmallVocabulary;
+
+class OpenTest : public testing::Test {
+ protected:
+  OpenTest() : folder_(fs::temp_directory_path() / ("cadre-open-" + std::to_string(getpid()))) {
+    fs::create_directories(folder_);
+  }
+  ~OpenTest() override { fs::remove_all(folder_); }
+
+  void Write(const std::string& name, const std::string& text) { std::ofstream(folder_ / name, std::ios::binary) << text; }
+  void WriteModel() {
+    const auto small = MakeSmallModel();
+    SaveHuggingFace(small.config, small.arena.data(), folder_.string());
+  }
+  void WriteTokenizer(const Vocabulary& vocabulary) { Write("tokenizer.model", WriteSentencePieceModel(vocabulary)); }
+
+  fs::path folder_;
+};
+
+TEST_F(OpenTest, FindsTheTokenizerBesideTheWeights) {
+  WriteModel();
+  EXPECT_NO_THROW(OpenModel(folder_.string(), TextNeed::kNone));
+  EXPECT_THROW(OpenModel(folder_.string(), TextNeed::kTokens), Error);
+  WriteTokenizer(SmallVocabulary());
+  const auto opened = OpenModel(folder_.string(), TextNeed::kChat);
+  EXPECT_EQ(opened.tokenizer->vocab_size(), SmallVocabulary().size());
+  EXPECT_EQ(opened.chat_version, ChatVersion::kV1);
+  EXPECT_TRUE(opened.warnings.empty());
+}
+
+TEST_F(OpenTest, FindsATokenizerWithoutWeights) {
+  EXPECT_THROW(OpenText(folder_.string()), Error);
+  WriteTokenizer(SmallVocabulary());
+  EXPECT_EQ(OpenText(folder_.string()).vocabulary.size(), SmallVocabulary().size());
+  EXPECT_EQ(OpenText((folder_ / "tokenizer.model").string()).vocabulary.size(), SmallVocabulary().size());
+}
+
+TEST_F(OpenTest, ReadsTheTemplateAndBosOfTheConfigBesideIt) {
+  WriteTokenizer(SmallVocabulary());
+  Write("tokenizer_config.json",
+        R"({"add_bos_token": false, "chat_template": [{"name": "tool", "template": "a"}, {"name": "default", "template": "b"}]})");
+  const auto text = OpenText(folder_.string());
+  EXPECT_EQ(text.chat_template, "b");
+  EXPECT_FALSE(text.vocabulary.add_bos);
+  Write("tokenizer_config.json", "[]");
+  EXPECT_THROW(OpenText(folder_.string()), Error);
+}
+
+TEST_F(OpenTest, ReadsTheTokenizerOfAGguf) {
+  const auto small = MakeSmallModel();
+  const Vocabulary vocabulary = SmallVocabulary();
+  GgufVocabulary arrays;
+  for (const auto& piece : vocabulary.pieces) {
+    arrays.tokens.push_back(piece.text);
+    arrays.scores.push_back(piece.score);
+    arrays.types.push_back(static_cast<int32_t>(piece.type));
+  }
+  arrays.chat_template = "[INST]";
+  const std::string path = (folder_ / "model.gguf").string();
+  SaveGguf(small.config, small.arena.data(), DType::kF32, arrays, "test", path);
+  for (const auto& where : {path, folder_.string()}) {
+    const auto text = OpenText(where);
+    EXPECT_EQ(text.vocabulary.size(), vocabulary.size());
+    EXPECT_EQ(text.chat_template, "[INST]");
+    EXPECT_EQ(OpenModel(where, TextNeed::kTokens).tokenizer->vocab_size(), vocabulary.size());
+  }
+}
+
+TEST_F(OpenTest, RefusesATokenizerLargerThanTheModelAndWarnsOfASmallerOne) {
+  WriteModel();
+  Vocabulary vocabulary = SmallVocabulary();
+  vocabulary.pieces.push_back({"zz", -1000});
+  WriteTokenizer(vocabulary);
+  EXPECT_THROW(OpenModel(folder_.string(), TextNeed::kTokens), Error);
+  vocabulary = SmallVocabulary();
+  vocabulary.pieces.pop_back();
+  WriteTokenizer(vocabulary);
+  EXPECT_EQ(OpenModel(folder_.string(), TextNeed::kTokens).warnings.size(), 1u);
+}
+
+}  // namespace
+}  // namespace cadre

@@ -1,0 +1,84 @@
+#include "model/activations.h"
+
+namespace cadre {
+namespace {
+
+// The float buffers of a layer, in a fixed order.
+enum Slot { kX, kAttnH, kQ, kK, kV, kAttn, kLse, kAttnOut, kXMid, kFfnH, kLogits, kGathered, kGate, kUp, kAct, kExpertOut,
+            kMoeOut, kNumSlots };
+
+}  // namespace
+
+Activations::Activations(const ModelConfig& config, Keep keep) : config_(config), keep_(keep) {
+  const size_t num_layers = keep == Keep::kEveryLayer ? static_cast<size_t>(config.num_layers) : 1;
+  layers_.resize(num_layers);
+  buffers_.resize(num_layers);
+}
+
+void Activations::Allocate(int64_t max_tokens) {
+  const auto& c = config_;
+  const bool all = keep_ == Keep::kEveryLayer;
+  const int64_t t = max_tokens;
+  const int64_t routed = t * c.router.top_k;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    auto& slots = buffers_[i];
+    slots.resize(kNumSlots);
+    const auto size = [&](Slot slot, int64_t elements) { slots[slot].Resize(elements); };
+    size(kX, t * c.dim);
+    size(kAttnH, t * c.dim);
+    size(kQ, t * c.q_dim());
+    size(kK, t * c.kv_dim());
+    size(kV, t * c.kv_dim());
+    size(kAttn, t * c.q_dim());
+    size(kLse, all ? t * c.num_heads : 0);
+    size(kAttnOut, t * c.dim);
+    size(kXMid, all ? t * c.dim : 0);  // else x itself
+    size(kFfnH, t * c.dim);
+    size(kLogits, t * c.router.num_experts);
+    size(kGathered, routed * c.dim);
+    size(kGate, routed * c.hidden_dim);
+    size(kUp, routed * c.hidden_dim);
+    size(kAct, all ? routed * c.hidden_dim : 0);  // else gate itself
+    size(kExpertOut, routed * c.dim);
+    size(kMoeOut, t * c.dim);
+    layers_[i].routing.Reserve(t, c.router);
+  }
+  if (all) out_buffer_.Resize(t * c.dim);
+  final_buffer_.Resize(t * c.dim);
+  max_tokens_ = max_tokens;
+}
+
+void Activations::SetLayer(size_t i, int64_t tokens) {
+  const auto& c = config_;
+  const bool all = keep_ == Keep::kEveryLayer;
+  const auto& slots = buffers_[i];
+  const int64_t routed = tokens * c.router.top_k;
+  auto& a = layers_[i];
+  a.x = slots[kX].AsMat(tokens, c.dim);
+  a.attn_h = slots[kAttnH].AsMat(tokens, c.dim);
+  a.q = slots[kQ].AsMat(tokens, c.q_dim());
+  a.k = slots[kK].AsMat(tokens, c.kv_dim());
+  a.v = slots[kV].AsMat(tokens, c.kv_dim());
+  a.attn = slots[kAttn].AsMat(tokens, c.q_dim());
+  a.lse = all ? slots[kLse].AsMat(tokens, c.num_heads) : Mat<float>();
+  a.attn_out = slots[kAttnOut].AsMat(tokens, c.dim);
+  a.x_mid = all ? slots[kXMid].AsMat(tokens, c.dim) : a.x;
+  a.ffn_h = slots[kFfnH].AsMat(tokens, c.dim);
+  a.router_logits = slots[kLogits].AsMat(tokens, c.router.num_experts);
+  a.routing.SetTokens(tokens, c.router);
+  a.gathered = slots[kGathered].AsMat(routed, c.dim);
+  a.gate = slots[kGate].AsMat(routed, c.hidden_dim);
+  a.up = slots[kUp].AsMat(routed, c.hidden_dim);
+  a.act = all ? slots[kAct].AsMat(routed, c.hidden_dim) : a.gate;
+  a.expert_out = slots[kExpertOut].AsMat(routed, c.dim);
+  a.moe_out = slots[kMoeOut].AsMat(tokens, c.dim);
+}
+
+void Activations::SetTokens(int64_t tokens) {
+  if (tokens > max_tokens_) Allocate(tokens);
+  for (size_t i = 0; i < layers_.size(); ++i) SetLayer(i, tokens);
+  out_ = keep_ == Keep::kEveryLayer ? out_buffer_.AsMat(tokens, config_.dim) : layers_[0].x;
+  final_h_ = final_buffer_.AsMat(tokens, config_.dim);
+}
+
+}  // namespace cadre

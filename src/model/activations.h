@@ -1,0 +1,66 @@
+// The memory of one forward pass. Inference hands every layer the same buffers, training gives each layer its own so that
+// backward can read them; Forward does not know which.
+#pragma once
+
+#include <vector>
+
+#include "model/dispatch.h"
+#include "model/router.h"
+#include "tensor/buffer.h"
+
+namespace cadre {
+
+// T tokens of the step, R rows whose FFN is computed (R < T only in the last layer), C = routed rows.
+struct LayerActivations {
+  Mat<float> x;              // [T, d] residual stream entering the layer
+  Mat<float> attn_h;         // [T, d] normalised x
+  Mat<float> q;              // [T, H * D] rotated
+  Mat<float> k;              // [T, K * D] rotated
+  Mat<float> v;              // [T, K * D]
+  Mat<float> attn;           // [T, H * D] heads' outputs
+  Mat<float> lse;            // [T, H] log of the softmax denominators; empty unless kept for backward
+  Mat<float> attn_out;       // [T, d]
+  Mat<float> x_mid;          // [T or R, d] residual stream after attention
+  Mat<float> ffn_h;          // [R, d] normalised x_mid
+  Mat<float> router_logits;  // [R, E]
+  Routing routing;           // R rows
+  DispatchPlan plan;
+  Mat<float> gathered;    // [C, d] ffn_h, a row per choice
+  Mat<float> gate;        // [C, f] gathered w1^T
+  Mat<float> up;          // [C, f] gathered w3^T
+  Mat<float> act;         // [C, f] silu(gate) * up
+  Mat<float> expert_out;  // [C, d] act w2^T
+  Mat<float> moe_out;     // [R, d]
+};
+
+class Activations {
+ public:
+  enum class Keep { kOneLayer, kEveryLayer };
+
+  Activations(const ModelConfig& config, Keep keep);
+
+  // Shapes the views for a step of T tokens (R = T); allocates only when T is larger than ever before.
+  void SetTokens(int64_t tokens);
+
+  LayerActivations& layer(int64_t i) { return layers_[keep_ == Keep::kEveryLayer ? static_cast<size_t>(i) : 0]; }
+  // The residual stream that layer i hands on: the next layer's x, or `out` after the last.
+  Mat<float> after(int64_t i) { return i + 1 < config_.num_layers ? layer(i + 1).x : out_; }
+  Mat<float> out() const { return out_; }          // [T, d] after the last layer
+  Mat<float> final_h() const { return final_h_; }  // [T, d] normalised out
+
+ private:
+  void Allocate(int64_t max_tokens);
+  void SetLayer(size_t i, int64_t tokens);
+
+  ModelConfig config_;
+  Keep keep_;
+  int64_t max_tokens_ = 0;
+  std::vector<LayerActivations> layers_;
+  std::vector<std::vector<Buffer<float>>> buffers_;  // per layer, in the order of SetLayer
+  Buffer<float> out_buffer_;
+  Buffer<float> final_buffer_;
+  Mat<float> out_;
+  Mat<float> final_h_;
+};
+
+}  // namespace cadre

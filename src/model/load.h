@@ -1,0 +1,41 @@
+// From a checkpoint's tensors to a Model: names translated, shapes and types checked, weights used where they lie in the mapped
+// file (norms alone are copied, to float32). The one file of this floor that knows file formats.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "formats/checkpoint.h"
+#include "model/weights.h"
+#include "tensor/buffer.h"
+
+namespace cadre {
+
+// The configuration a checkpoint states, validated. Throws Error.
+ModelConfig ConfigOf(const Checkpoint& checkpoint);
+
+// A model and the files that hold its weights.
+class LoadedModel {
+ public:
+  // Throws Error naming the file and tensor for anything missing, of another shape than the config says, or of a type Cadre cannot
+  // compute with.
+  static LoadedModel Load(const std::string& path);
+
+  const Model& model() const { return *model_; }
+  const Checkpoint& checkpoint() const { return *checkpoint_; }
+  // What looks wrong without being impossible, a sentence each: published settings not met, tensors nobody uses.
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+  // Uses k experts per token from now on. Throws Error when k is not in [1, experts].
+  void SetExpertsPerToken(int64_t k);
+
+ private:
+  LoadedModel() = default;
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::unique_ptr<Model> model_;
+  std::vector<Buffer<float>> norms_;
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace cadre

@@ -1,0 +1,54 @@
+#include "model/moe.h"
+
+#include "ops/dropout.h"
+
+namespace cadre {
+namespace {
+
+void Route(const Model& model, int64_t layer, Device& device, const RouterLimits& limits, LayerActivations& a) {
+  const RouterConfig& config = model.config.router;
+  if (config.dense()) {
+    for (int64_t t = 0; t < a.ffn_h.rows; ++t) a.router_logits.row(t)[0] = 0;
+  } else {
+    device.MatMul(a.ffn_h, model.weights.layers[static_cast<size_t>(layer)].router, ActivationType::kF32,
+                  a.router_logits);
+  }
+  ChooseExperts(a.router_logits, config, limits, a.routing);
+  PlanDispatch(a.routing, config, a.plan);
+}
+
+// Runs one expert on its block of routed rows [begin, end).
+void ExpertFfn(const ExpertWeights& w, int64_t begin, int64_t end, Device& device, ActivationType activation,
+               LayerActivations& a) {
+  const auto x = a.gathered.Rows(begin, end);
+  device.MatMul(x, w.w1, activation, a.gate.Rows(begin, end));
+  device.MatMul(x, w.w3, activation, a.up.Rows(begin, end));
+  device.SwiGlu(a.gate.Rows(begin, end), a.up.Rows(begin, end), a.act.Rows(begin, end));
+}
+
+}  // namespace
+
+void Moe(const Model& model, int64_t layer, ExpertSource& experts, Device& device, const RouterLimits& limits,
+         const ForwardOptions& options, LayerActivations& a) {
+  Route(model, layer, device, limits, a);
+  const int64_t rows = a.plan.rows();
+  const DispatchView plan = a.plan.view(a.routing.gates);
+  device.GatherRows(a.ffn_h, plan, a.gathered.Rows(0, rows));
+  for (int64_t e = 0; e < model.config.router.num_experts; ++e) {
+    const int64_t begin = a.plan.expert_begin[static_cast<size_t>(e)];
+    const int64_t end = a.plan.expert_begin[static_cast<size_t>(e) + 1];
+    if (begin == end) continue;
+    const ExpertWeights& w = experts.Acquire(layer, e);
+    ExpertFfn(w, begin, end, device, options.activation, a);
+    const DropoutSettings& dropout = options.dropout;
+    if (dropout.expert_rate > 0) {
+      Dropout(a.act.Rows(begin, end), dropout.expert_rate, dropout.seed + static_cast<uint64_t>(e),
+              dropout.Stream(layer, DropoutSettings::kExpert), device.threads());
+    }
+    device.MatMul(a.act.Rows(begin, end), w.w2, options.activation, a.expert_out.Rows(begin, end));
+    experts.Release(layer, e);
+  }
+  device.CombineRows(a.expert_out.Rows(0, rows), plan, a.moe_out);
+}
+
+}  // namespace cadre

@@ -1,0 +1,252 @@
+// The backward operations as plain loops: every sum runs in double, in index order, and is rounded once when it is added.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "ops/backward.h"
+
+namespace cadre {
+namespace {
+
+void AddTo(float& target, double value) { target = static_cast<float>(target + value); }
+
+double Dot(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += double{a[i]} * double{b[i]};
+  return sum;
+}
+
+template <typename A, typename B>
+bool SameShape(Mat<A> a, Mat<B> b) {
+  return a.rows == b.rows && a.cols == b.cols;
+}
+
+class ReferenceBackward final : public BackwardOps {
+ public:
+  void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out, Mat<float> d_table) override {
+    CADRE_CHECK(std::ssize(ids) == d_out.rows && d_out.cols == d_table.cols);
+    for (int64_t t = 0; t < d_out.rows; ++t) {
+      const int32_t id = ids[static_cast<size_t>(t)];
+      CADRE_CHECK(id >= 0 && id < d_table.rows);
+      for (int64_t i = 0; i < d_out.cols; ++i) d_table.row(id)[i] += d_out.row(t)[i];
+    }
+  }
+
+  // With r = 1 / sqrt(mean(x^2) + eps): out = r w x, so d_x = r w d_out - x r^3 / n sum(w d_out x).
+  void RmsNormBackward(Mat<const float> x, std::span<const float> weight, float eps, Mat<const float> d_out,
+                       Mat<float> d_x, std::span<float> d_weight) override {
+    CADRE_CHECK(SameShape(x, d_out) && SameShape(x, d_x) && std::ssize(weight) == x.cols &&
+                d_weight.size() == weight.size());
+    std::vector<double> d_weight_sum(weight.size());
+    const auto cols = static_cast<double>(x.cols);
+    for (int64_t t = 0; t < x.rows; ++t) {
+      const auto xs = x.row_span(t), d_outs = d_out.row_span(t);
+      const double r = 1 / std::sqrt(Dot(xs, xs) / cols + double{eps});
+      double projection = 0;
+      for (size_t i = 0; i < xs.size(); ++i) projection += double{weight[i]} * double{d_outs[i]} * double{xs[i]};
+      for (size_t i = 0; i < xs.size(); ++i) {
+        const double from_scale = r * double{weight[i]} * double{d_outs[i]};
+        AddTo(d_x.row_span(t)[i], from_scale - double{xs[i]} * r * r * r / cols * projection);
+        d_weight_sum[i] += double{d_outs[i]} * double{xs[i]} * r;
+      }
+    }
+    for (size_t i = 0; i < weight.size(); ++i) AddTo(d_weight[i], d_weight_sum[i]);
+  }
+
+  void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out, Mat<float> d_x,
+                      Mat<float> d_w) override {
+    CADRE_CHECK(x.cols == w.cols && d_out.rows == x.rows && d_out.cols == w.rows);
+    CADRE_CHECK((d_x.empty() || SameShape(d_x, x)) && (d_w.empty() || SameShape(d_w, w)));
+    std::vector<double> sums(static_cast<size_t>(x.cols));
+    const auto add_scaled = [&](double scale, std::span<const float> row) {
+      for (size_t k = 0; k < sums.size(); ++k) sums[k] += scale * double{row[k]};
+    };
+    const auto add_sums_to = [&](std::span<float> row) {
+      for (size_t k = 0; k < sums.size(); ++k) AddTo(row[k], std::exchange(sums[k], 0.0));
+    };
+    if (!d_x.empty()) {
+      for (int64_t t = 0; t < x.rows; ++t) {
+        for (int64_t n = 0; n < w.rows; ++n) add_scaled(d_out.row(t)[n], w.row_span(n));
+        add_sums_to(d_x.row_span(t));
+      }
+    }
+    if (!d_w.empty()) {
+      for (int64_t n = 0; n < w.rows; ++n) {
+        for (int64_t t = 0; t < x.rows; ++t) add_scaled(d_out.row(t)[n], x.row_span(t));
+        add_sums_to(d_w.row_span(n));
+      }
+    }
+  }
+
+  void RopeBackward(Mat<float> d_x, int64_t head_dim, std::span<const int64_t> positions,
+                    std::span<const double> inv_freq, RopeLayout layout) override {
+    CADRE_CHECK(head_dim > 0 && head_dim % 2 == 0 && d_x.cols % head_dim == 0);
+    CADRE_CHECK(std::ssize(positions) == d_x.rows && std::ssize(inv_freq) == head_dim / 2);
+    const bool interleaved = layout == RopeLayout::kInterleaved;
+    for (int64_t t = 0; t < d_x.rows; ++t) {
+      for (int64_t i = 0; i < head_dim / 2; ++i) {
+        const double angle =
+            static_cast<double>(positions[static_cast<size_t>(t)]) * inv_freq[static_cast<size_t>(i)];
+        const double cosine = std::cos(angle), sine = std::sin(angle);
+        for (int64_t head = 0; head < d_x.cols; head += head_dim) {
+          float& a = d_x.row(t)[head + (interleaved ? 2 * i : i)];
+          float& b = d_x.row(t)[head + (interleaved ? 2 * i + 1 : i + head_dim / 2)];
+          const double old_a = a, old_b = b;
+          a = static_cast<float>(old_a * cosine + old_b * sine);
+          b = static_cast<float>(old_b * cosine - old_a * sine);
+        }
+      }
+    }
+  }
+
+  // With p = exp(q k / sqrt(D) - lse) and delta = d_out . out: d_v = p d_out, d_score = p (d_out . v - delta).
+  void AttentionBackward(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch,
+                         Mat<const float> out, Mat<const float> lse, Mat<const float> d_out, Mat<float> d_q,
+                         Mat<float> d_k, Mat<float> d_v) override {
+    const KvShape& shape = batch.shape;
+    const int64_t dim = shape.head_dim;
+    CADRE_CHECK(shape.type == KvType::kF32 && num_heads > 0 && num_heads % shape.num_kv_heads == 0 && window >= 0);
+    CADRE_CHECK(q.cols == num_heads * dim && SameShape(out, q) && SameShape(d_out, q) && SameShape(d_q, q));
+    CADRE_CHECK(lse.rows == q.rows && lse.cols == num_heads && SameShape(d_k, d_v));
+    CADRE_CHECK(d_k.rows == q.rows && d_k.cols == shape.num_kv_heads * dim);
+    CADRE_CHECK(std::ssize(batch.positions) == q.rows && std::ssize(batch.sequence_of_row) == q.rows);
+    std::vector<double> d_q_sum(static_cast<size_t>(q.cols));
+    std::vector<double> d_k_sum(static_cast<size_t>(d_k.rows * d_k.cols)), d_v_sum(d_k_sum.size());
+    for (int64_t t = 0; t < q.rows; ++t) {
+      const int64_t position = batch.positions[static_cast<size_t>(t)];
+      CADRE_CHECK(position >= 0 && position <= t);
+      std::fill(d_q_sum.begin(), d_q_sum.end(), 0.0);
+      for (int64_t head = 0; head < num_heads; ++head) {
+        const int64_t kv_head = head / (num_heads / shape.num_kv_heads);
+        const float* query = q.row(t) + head * dim;
+        const float* d_head = d_out.row(t) + head * dim;
+        const double delta = Dot({out.row(t) + head * dim, static_cast<size_t>(dim)}, {d_head, static_cast<size_t>(dim)});
+        for (int64_t key = window > 0 ? std::max<int64_t>(0, position - window + 1) : 0; key <= position; ++key) {
+          const KvSequence& sequence =
+              batch.sequences[static_cast<size_t>(batch.sequence_of_row[static_cast<size_t>(t)])];
+          const auto* keys =
+              reinterpret_cast<const float*>(sequence.HeadBlock(shape, key / kKvBlock, batch.layer, kv_head));
+          const float* k = keys + key % kKvBlock;  // element i at k[i * kKvBlock]
+          const float* v = keys + dim * kKvBlock + key % kKvBlock * dim;
+          double score = 0, d_p = 0;
+          for (int64_t i = 0; i < dim; ++i) {
+            score += double{query[i]} * double{k[i * kKvBlock]};
+            d_p += double{d_head[i]} * double{v[i]};
+          }
+          const double scale = 1 / std::sqrt(static_cast<double>(dim));
+          const double p = std::exp(score * scale - double{lse.row(t)[head]});
+          const double d_score = p * (d_p - delta) * scale;
+          double* d_key = d_k_sum.data() + (t - position + key) * d_k.cols + kv_head * dim;
+          double* d_value = d_v_sum.data() + (t - position + key) * d_k.cols + kv_head * dim;
+          for (int64_t i = 0; i < dim; ++i) {
+            d_q_sum[static_cast<size_t>(head * dim + i)] += d_score * double{k[i * kKvBlock]};
+            d_key[i] += d_score * double{query[i]};
+            d_value[i] += p * double{d_head[i]};
+          }
+        }
+      }
+      for (int64_t i = 0; i < q.cols; ++i) AddTo(d_q.row(t)[i], d_q_sum[static_cast<size_t>(i)]);
+    }
+    for (int64_t t = 0; t < d_k.rows; ++t) {
+      for (int64_t i = 0; i < d_k.cols; ++i) {
+        AddTo(d_k.row(t)[i], d_k_sum[static_cast<size_t>(t * d_k.cols + i)]);
+        AddTo(d_v.row(t)[i], d_v_sum[static_cast<size_t>(t * d_k.cols + i)]);
+      }
+    }
+  }
+
+  // silu(g) = g s with s = 1 / (1 + exp(-g)); silu'(g) = s (1 + g (1 - s)).
+  void SwiGluBackward(Mat<const float> gate, Mat<const float> up, Mat<const float> d_out, Mat<float> d_gate,
+                      Mat<float> d_up) override {
+    CADRE_CHECK(SameShape(gate, up) && SameShape(gate, d_out) && SameShape(gate, d_gate) && SameShape(gate, d_up));
+    for (int64_t t = 0; t < gate.rows; ++t) {
+      for (int64_t i = 0; i < gate.cols; ++i) {
+        const double g = gate.row(t)[i], d = d_out.row(t)[i];
+        const double sigmoid = 1 / (1 + std::exp(-g));
+        AddTo(d_gate.row(t)[i], d * double{up.row(t)[i]} * sigmoid * (1 + g * (1 - sigmoid)));
+        AddTo(d_up.row(t)[i], d * g * sigmoid);
+      }
+    }
+  }
+
+  void GatherRowsBackward(const DispatchView& plan, Mat<const float> d_rows, Mat<float> d_x) override {
+    CADRE_CHECK(plan.row_of_choice.rows == d_x.rows && d_rows.cols == d_x.cols);
+    for (int64_t t = 0; t < d_x.rows; ++t) {
+      for (int64_t i = 0; i < d_x.cols; ++i) {
+        double sum = 0;
+        for (const int32_t row : plan.row_of_choice.row_span(t)) {
+          CADRE_CHECK(row < d_rows.rows);
+          if (row >= 0) sum += double{d_rows.row(row)[i]};
+        }
+        AddTo(d_x.row(t)[i], sum);
+      }
+    }
+  }
+
+  void CombineRowsBackward(Mat<const float> rows, const DispatchView& plan, Mat<const float> d_out,
+                           Mat<float> d_rows, Mat<float> d_gates) override {
+    CADRE_CHECK(SameShape(rows, d_rows) && rows.cols == d_out.cols && plan.row_of_choice.rows == d_out.rows);
+    CADRE_CHECK(SameShape(plan.gates, plan.row_of_choice) && SameShape(d_gates, plan.row_of_choice));
+    for (int64_t t = 0; t < d_out.rows; ++t) {
+      for (int64_t c = 0; c < plan.row_of_choice.cols; ++c) {
+        const int32_t row = plan.row_of_choice.row(t)[c];
+        CADRE_CHECK(row < rows.rows);
+        if (row < 0) continue;
+        const double gate = plan.gates.row(t)[c];
+        for (int64_t i = 0; i < rows.cols; ++i) AddTo(d_rows.row(row)[i], gate * double{d_out.row(t)[i]});
+        AddTo(d_gates.row(t)[c], Dot(d_out.row_span(t), rows.row_span(row)));
+      }
+    }
+  }
+
+  void CrossEntropy(Mat<float> logits, std::span<const int32_t> targets, float scale,
+                    std::span<float> losses) override {
+    CADRE_CHECK(std::ssize(targets) == logits.rows && losses.size() == targets.size());
+    for (int64_t t = 0; t < logits.rows; ++t) {
+      const auto row = logits.row_span(t);
+      const int32_t target = targets[static_cast<size_t>(t)];
+      CADRE_CHECK(target < logits.cols);
+      if (target < 0) {
+        std::fill(row.begin(), row.end(), 0.0f);
+        losses[static_cast<size_t>(t)] = 0;
+        continue;
+      }
+      const double max = *std::max_element(row.begin(), row.end());
+      double sum = 0;
+      for (const float logit : row) sum += std::exp(double{logit} - max);
+      const double lse = max + std::log(sum);
+      losses[static_cast<size_t>(t)] = static_cast<float>(lse - double{row[static_cast<size_t>(target)]});
+      for (int64_t i = 0; i < logits.cols; ++i) {
+        float& logit = row[static_cast<size_t>(i)];
+        logit = static_cast<float>(double{scale} * (std::exp(double{logit} - lse) - (i == target ? 1.0 : 0.0)));
+      }
+    }
+  }
+
+  void AdamW(std::span<float> parameter, std::span<const float> gradient, std::span<float> moment1,
+             std::span<float> moment2, const AdamWSettings& settings) override {
+    CADRE_CHECK(gradient.size() == parameter.size() && moment1.size() == parameter.size() &&
+                moment2.size() == parameter.size() && settings.step >= 1);
+    const double beta1 = settings.beta1, beta2 = settings.beta2, rate = settings.learning_rate;
+    const double correction1 = 1 - std::pow(beta1, static_cast<double>(settings.step));
+    const double correction2 = 1 - std::pow(beta2, static_cast<double>(settings.step));
+    for (size_t i = 0; i < parameter.size(); ++i) {
+      const double g = double{gradient[i]} * double{settings.gradient_scale};
+      const double m = beta1 * double{moment1[i]} + (1 - beta1) * g;
+      const double v = beta2 * double{moment2[i]} + (1 - beta2) * g * g;
+      moment1[i] = static_cast<float>(m);
+      moment2[i] = static_cast<float>(v);
+      const double update = m / correction1 / (std::sqrt(v / correction2) + double{settings.epsilon});
+      AddTo(parameter[i], -rate * (update + double{settings.weight_decay} * double{parameter[i]}));
+    }
+  }
+
+  double SumOfSquares(std::span<const float> values) override { return Dot(values, values); }
+};
+
+}  // namespace
+
+std::unique_ptr<BackwardOps> MakeReferenceBackward() { return std::make_unique<ReferenceBackward>(); }
+
+}  // namespace cadre

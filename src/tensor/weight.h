@@ -1,0 +1,26 @@
+// A weight matrix of any stored type, as a view: where its bytes are and how to read them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+namespace cadre {
+
+// [rows = outputs, cols = inputs], rows packed one after another. `data` may be misaligned (old safetensors files), so kernels
+// read it with unaligned loads only.
+struct Weight {
+  const std::byte* data = nullptr;
+  DType type = DType::kF32;
+  int64_t rows = 0;
+  int64_t cols = 0;
+
+  int64_t row_bytes() const { return RowBytes(type, cols); }
+  int64_t bytes() const { return rows * row_bytes(); }
+  const std::byte* row(int64_t r) const { return data + r * row_bytes(); }
+  // Rows [begin, end) as a weight of their own.
+  Weight Rows(int64_t begin, int64_t end) const { return {row(begin), type, end - begin, cols}; }
+};
+
+}  // namespace cadre

@@ -1,0 +1,184 @@
+// Contract 1 of ARCHITECTURE.md, with ==: a sequence's logits are the same whether its tokens come at once, one by one, in
+// chunks, beside another sequence, or on any number of threads; on each device and for weights of each kind.
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+#include "model/parameters.h"
+#include "tensor/quant.h"
+#include "tests/devices.h"
+#include "tests/step.h"
+
+namespace cadre {
+namespace {
+
+// A seeded random model whose matrices are stored as `type`.
+class RandomModel {
+ public:
+  RandomModel(ModelConfig config, DType type) : layout_(config), arena_(layout_.size()), model_(layout_.Bind(arena_.data())) {
+    Random random(7);
+    for (const auto& p : layout_.parameters()) {
+      for (int64_t i = 0; i < p.size(); ++i) {
+        const double x = random.NextNormal() * (p.name.find("gate.weight") != std::string::npos ? 0.5 : 0.08);
+        arena_[p.offset + i] = static_cast<float>(p.is_norm ? 1 + 0.1 * x : x);
+      }
+    }
+    if (type == DType::kF32) return;
+    Encode(model_.weights.embedding, type);
+    Encode(model_.weights.head, type);
+    for (auto& layer : model_.weights.layers) {
+      for (Weight* w : {&layer.wq, &layer.wk, &layer.wv, &layer.wo}) Encode(*w, type);
+      for (auto& expert : layer.experts) {
+        for (Weight* w : {&expert.w1, &expert.w2, &expert.w3}) Encode(*w, type);
+      }
+    }
+  }
+  const Model& model() const { return model_; }
+
+ private:
+  void Encode(Weight& w, DType type) {
+    const int64_t row_bytes = RowBytes(type, w.cols);
+    encoded_.emplace_back(row_bytes * w.rows);
+    for (int64_t r = 0; r < w.rows; ++r) {
+      EncodeRow(type, {reinterpret_cast<const float*>(w.row(r)), static_cast<size_t>(w.cols)},
+                encoded_.back().data() + r * row_bytes);
+    }
+    w.data = encoded_.back().data();
+    w.type = type;
+  }
+
+  ParameterLayout layout_;
+  Buffer<float> arena_;
+  Model model_;
+  std::vector<Buffer<std::byte>> encoded_;
+};
+
+ModelConfig SmallConfig() {
+  ModelConfig config;
+  config.dim = 256;  // one block of the k-quants
+  config.hidden_dim = 256;
+  config.num_layers = 2;
+  config.num_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 32;
+  config.vocab_size = 96;
+  config.context_length = 1024;
+  config.rope_theta = 1e4;
+  config.router = {.num_experts = 4, .top_k = 2};
+  return config;
+}
+
+std::vector<int32_t> RandomIds(int64_t count, uint64_t seed) {
+  Random random(seed);
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < count; ++i) ids.push_back(static_cast<int32_t>(random.NextBelow(96)));
+  return ids;
+}
+
+struct Setting {
+  std::string device;
+  DType weights;
+  KvType kv;
+  int64_t window = 0;
+};
+
+class Invariance : public testing::TestWithParam<Setting> {
+ protected:
+  Invariance() : model_(Config(), GetParam().weights) {}
+  static ModelConfig Config() {
+    ModelConfig config = SmallConfig();
+    config.sliding_window = GetParam().window;
+    return config;
+  }
+  StepRunner Runner(Device& device) const {
+    const auto activation = IsQuantised(GetParam().weights) ? ActivationType::kInt8 : ActivationType::kF32;
+    return StepRunner(model_.model(), device, GetParam().kv, activation, {first_, second_});
+  }
+  std::vector<float> Prefill(int threads_count) const {
+    ThreadPool threads(threads_count);
+    const auto device = MakeDevice(GetParam().device, threads);
+    StepRunner runner = Runner(*device);
+    runner.RunAll(0);
+    return runner.logits(0);
+  }
+
+  // Longer than a block of the cache, so that merging blocks is tested too.
+  std::vector<int32_t> first_ = RandomIds(kKvBlock + 7, 1);
+  std::vector<int32_t> second_ = RandomIds(40, 2);
+  RandomModel model_;
+};
+
+TEST_P(Invariance, HoldsForEveryWayToCutTheWork) {
+  const auto prefill = Prefill(2);
+  ThreadPool threads(2);
+  const auto device = MakeDevice(GetParam().device, threads);
+
+  StepRunner one_by_one = Runner(*device);
+  for (size_t i = 0; i < first_.size(); ++i) one_by_one.Step({{0, 1}});
+  EXPECT_TRUE(one_by_one.logits(0) == prefill) << "one by one";
+
+  StepRunner chunks = Runner(*device);
+  for (int64_t left = static_cast<int64_t>(first_.size()); left > 0; left -= 7) chunks.Step({{0, std::min<int64_t>(7, left)}});
+  EXPECT_TRUE(chunks.logits(0) == prefill) << "chunks of 7";
+
+  StepRunner batched = Runner(*device);
+  batched.Step({{1, 17}, {0, 250}});
+  batched.Step({{0, 5}, {1, 1}});
+  batched.Step({{1, 22}, {0, static_cast<int64_t>(first_.size()) - 255}});
+  EXPECT_TRUE(batched.logits(0) == prefill) << "batched with another sequence";
+
+  EXPECT_TRUE(Prefill(1) == prefill) << "one thread";
+  EXPECT_TRUE(Prefill(3) == prefill) << "three threads";
+}
+
+std::vector<Setting> Settings() {
+  std::vector<Setting> settings;
+  for (const auto& device : DeviceNames()) {
+    settings.push_back({device, DType::kF32, KvType::kF32});
+    if (device == "reference") continue;  // plain loops: one setting shows it, and they are slow
+    for (const DType type : {DType::kBF16, DType::kQ8_0, DType::kQ4_K, DType::kQ4_0, DType::kQ6_K}) {
+      settings.push_back({device, type, KvType::kF32});
+    }
+    settings.push_back({device, DType::kF32, KvType::kF16});
+    settings.push_back({device, DType::kF32, KvType::kBF16});
+    settings.push_back({device, DType::kF32, KvType::kQ8});
+    settings.push_back({device, DType::kF32, KvType::kF32, 100});
+  }
+  return settings;
+}
+
+std::string SettingName(const testing::TestParamInfo<Setting>& info) {
+  const std::string kv_names[] = {"F32", "F16", "BF16", "Q8"};
+  return fmt::format("{}_{}_kv{}_window{}", info.param.device, Info(info.param.weights).name,
+                     kv_names[static_cast<int>(info.param.kv)], info.param.window);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Invariance, testing::ValuesIn(Settings()), SettingName);
+
+// Every device agrees with the reference on whole-model logits. The bound is on the relative root mean square: float32 rounding
+// grows like the depth of the sums (dim 256, two layers: well below 1e-4), and picks of this seed have no near-ties.
+TEST(Devices, AgreeWithTheReferenceOnAWholeModel) {
+  for (const DType type : {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_K}) {
+    const RandomModel model(SmallConfig(), type);
+    const auto ids = RandomIds(60, 3);
+    const auto activation = IsQuantised(type) ? ActivationType::kInt8 : ActivationType::kF32;
+    std::vector<float> expected;
+    for (const auto& name : DeviceNames()) {
+      ThreadPool threads(2);
+      const auto device = MakeDevice(name, threads);
+      StepRunner runner(model.model(), *device, KvType::kF32, activation, {ids});
+      runner.RunAll(0);
+      if (expected.empty()) expected = runner.logits(0);
+      double difference = 0, norm = 0;
+      for (size_t i = 0; i < expected.size(); ++i) {
+        difference += std::pow(static_cast<double>(runner.logits(0)[i]) - static_cast<double>(expected[i]), 2);
+        norm += std::pow(static_cast<double>(expected[i]), 2);
+      }
+      // A value of an activation that rounds the other way moves the whole row by up to one int8 step.
+      const double bound = activation == ActivationType::kInt8 ? 2e-2 : 1e-4;
+      EXPECT_LE(std::sqrt(difference / norm), bound) << name << " " << Info(type).name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cadre
