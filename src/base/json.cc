@@ -19,6 +19,8 @@ J Parse(std::string_view text, const std::string& name, const JsonLimits& limits
   if (text.size() > limits.max_bytes) {
     throw Error("{}: {} bytes of JSON, more than the {} allowed", name, text.size(), limits.max_bytes);
   }
+  // nlohmann stops at a NUL byte and would call what stands before it the whole text.
+  if (text.find('\0') != std::string_view::npos) throw Error("{}: not valid JSON: holds a NUL byte", name);
   std::vector<std::unordered_set<std::string>> open_objects;
   const auto watch = [&](int depth, typename J::parse_event_t event, J& parsed) {
     if (depth > limits.max_depth) throw Error("{}: JSON nested deeper than {}", name, limits.max_depth);

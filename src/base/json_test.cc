@@ -19,6 +19,7 @@ TEST(ParseJson, RefusesDeepNestingTrailingBytesAndBadUtf8) {
   EXPECT_THROW(ParseJson("{} x", "t"), Error);
   EXPECT_THROW(ParseJson("\"\xff\"", "t"), Error);
   EXPECT_THROW(ParseJson("", "t"), Error);
+  EXPECT_THROW(ParseJson(std::string_view("{}\0x", 4), "t"), Error);
 }
 
 TEST(JsonInt, ChecksTypeAndRange) {

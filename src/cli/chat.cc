@@ -42,10 +42,12 @@ class Conversation {
 
   void Reset() {
     messages_.clear();
-    if (!options_.system.empty()) messages_.push_back({.role = Role::kSystem, .content = options_.system});
+    if (!options_.system.empty())
+      messages_.push_back({.role = Role::kSystem, .content = options_.system});
   }
 
-  // Streams the answer and remembers both sides; what fails or gets no answer is forgotten. Throws Error.
+  // Streams the answer and remembers both sides; what fails or gets no answer is forgotten. Throws
+  // Error.
   void Say(const std::string& text) {
     messages_.push_back({.role = Role::kUser, .content = text});
     std::string answer;
@@ -68,16 +70,19 @@ class Conversation {
     GenerateRequest request;
     ChatOptions chat_options;
     chat_options.safe_prompt = options_.safe_prompt;
-    request.prompt_ids = EncodeChat(session_.tokenizer(), session_.chat_version(), messages_, {}, chat_options);
+    request.prompt_ids =
+        EncodeChat(session_.tokenizer(), session_.chat_version(), messages_, {}, chat_options);
     request.sampler = options_.sampler;
     request.sampler.seed = options_.shared.seed;
     request.max_tokens = options_.max_tokens;
     request.stops = options_.stops;
     request.leading_space = LeadingSpace::kStrip;
     request.cancelled = &Interrupt::flag();
-    const auto result = generator_.Generate(request, [](const TokenEvent& event) { Print(event.text); });
-    log::info("{}: {} prompt tokens ({} kept from before), {} generated at {:.1f}/s", Name(result.finish_reason),
-              result.prompt_tokens, result.reused_tokens, result.ids.size(), result.generated_tokens_per_s());
+    const auto result =
+        generator_.Generate(request, [](const TokenEvent& event) { Print(event.text); });
+    log::info("{}: {} prompt tokens ({} kept from before), {} generated at {:.1f}/s",
+              Name(result.finish_reason), result.prompt_tokens, result.reused_tokens,
+              result.ids.size(), result.generated_tokens_per_s());
     return result.text;
   }
 
@@ -92,6 +97,7 @@ bool Obey(const std::string& line, Conversation& conversation) {
   if (line == "/exit") return false;
   if (line == "/reset") {
     conversation.Reset();
+    fmt::print(stderr, "(the conversation starts over)\n");
   } else if (line == "/help") {
     fmt::print(stderr, "{}", kHelp);
   } else {
@@ -116,7 +122,8 @@ std::optional<std::string> NextLine(LineEditor& editor) {
 void Chat(const ChatCommandOptions& options) {
   Conversation conversation(options);
   LineEditor editor("> ");
-  if (editor.interactive()) fmt::print(stderr, "{}: /help lists the commands\n", Printable(options.model, 200));
+  if (editor.interactive())
+    fmt::print(stderr, "{}: /help lists the commands\n", Printable(options.model, 200));
   while (const auto line = NextLine(editor)) {
     if (line->starts_with('/')) {
       if (!Obey(*line, conversation)) return;
@@ -137,18 +144,23 @@ void Chat(const ChatCommandOptions& options) {
 
 void AddChatCommand(CLI::App& app) {
   CLI::App* command = app.add_subcommand("chat", "Talk with a model");
-  command->footer("Example: cadre chat nano --system \"Answer in one sentence.\"\n"
-                  "         printf 'Hello\\nAnd now?\\n' | cadre chat nano --temperature 0\n"
-                  "Lines that begin with a slash are commands: /help lists them.");
+  command->footer(
+      "Example: cadre chat nano --system \"Answer in one sentence.\"\n"
+      "         printf 'Hello\\nAnd now?\\n' | cadre chat nano --temperature 0\n"
+      "Lines that begin with a slash are commands: /help lists them.");
   auto options = std::make_shared<ChatCommandOptions>();
   AddModel(*command, options->model);
-  command->add_option("--system", options->system, "What the model is told before the conversation");
-  command->add_flag("--safe-prompt", options->safe_prompt, "Put Mistral's safety text before everything");
+  command->add_option("--system", options->system,
+                      "What the model is told before the conversation");
+  command->add_flag("--safe-prompt", options->safe_prompt,
+                    "Put Mistral's safety text before everything");
   command->add_option("-n,--max-tokens", options->max_tokens, "Most tokens of one answer")
-      ->check(CLI::PositiveNumber)
+      ->check(AtLeast(1))
       ->capture_default_str();
   AddSamplerOptions(*command, options->sampler);
-  command->add_option("--stop", options->stops, "End an answer before this text; may be given more than once")
+  command
+      ->add_option("--stop", options->stops,
+                   "End an answer before this text; may be given more than once")
       ->allow_extra_args(false);
   AddModelOptions(*command, options->run);
   AddSharedOptions(*command, options->shared);

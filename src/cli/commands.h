@@ -1,5 +1,6 @@
-// The commands of the program, one file each. Add...Command registers a subcommand with its options; its callback does the work
-// and throws Error for wrong input (exit 1) or CLI::ParseError for wrong usage (exit 2).
+// The commands of the program, one file each. Add...Command registers a subcommand with its
+// options; its callback does the work and throws Error for wrong input (exit 1) or CLI::ParseError
+// for wrong usage (exit 2).
 #pragma once
 
 #include <CLI/CLI.hpp>

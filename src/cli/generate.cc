@@ -39,22 +39,27 @@ OrderedJson ToJson(const GenerateResult& result) {
 void PrintEnd(const GenerateResult& result, const RoutingTable* table, const Tokenizer& tokenizer) {
   if (!result.text.ends_with('\n')) Print("\n");
   if (table != nullptr) PrintStyled("\n" + table->ToText(tokenizer, UsesColour()));
-  log::info("{}: {} prompt tokens at {:.1f}/s, {} generated at {:.1f}/s", Name(result.finish_reason),
-            result.prompt_tokens, result.prompt_tokens_per_s(), result.ids.size(), result.generated_tokens_per_s());
+  log::info("{}: {} prompt tokens at {:.1f}/s, {} generated at {:.1f}/s",
+            Name(result.finish_reason), result.prompt_tokens, result.prompt_tokens_per_s(),
+            result.ids.size(), result.generated_tokens_per_s());
 }
 
 void Generate(const GenerateOptions& options) {
   ModelSession session(options.model, TextNeed::kTokens, options.shared, options.run);
   std::unique_ptr<RoutingTable> table;
   if (options.shows_routing) {
-    table = std::make_unique<RoutingTable>(ParseLayers(options.routing_layers, session.config().num_layers));
+    table = std::make_unique<RoutingTable>(
+        ParseLayers(options.routing_layers, session.config().num_layers));
   }
-  const RoutingObserver observer = [&](int64_t layer, const Routing& routing) { table->Observe(layer, routing); };
+  const RoutingObserver observer = [&](int64_t layer, const Routing& routing) {
+    table->Observe(layer, routing);
+  };
   Generator generator(session.model(), session.experts(), session.device(), session.tokenizer(),
                       {options.run.Sequence(), session.context_length()});
 
   GenerateRequest request;
-  request.prompt_ids = session.EncodePrompt(options.prompt == "-" ? ReadStandardInput() : options.prompt);
+  request.prompt_ids =
+      session.EncodePrompt(options.prompt == "-" ? ReadStandardInput() : options.prompt);
   request.sampler = options.sampler;
   request.sampler.seed = options.shared.seed;
   request.max_tokens = options.max_tokens;
@@ -80,20 +85,22 @@ void Generate(const GenerateOptions& options) {
 
 void AddGenerateCommand(CLI::App& app) {
   CLI::App* command = app.add_subcommand("generate", "Continue a text");
-  command->footer("Example: cadre generate nano -p \"Once upon a time\" -n 100 --temperature 0.7 --seed 1\n"
-                  "         echo \"Once upon a time\" | cadre generate nano -p - --show-routing");
+  command->footer(
+      "Example: cadre generate nano -p \"Once upon a time\" -n 100 --temperature 0.7 --seed 1\n"
+      "         echo \"Once upon a time\" | cadre generate nano -p - --show-routing");
   auto options = std::make_shared<GenerateOptions>();
   AddModel(*command, options->model);
   command->add_option("-p,--prompt", options->prompt, "The text; -: standard input")->required();
   command->add_option("-n,--max-tokens", options->max_tokens, "Most tokens to generate")
-      ->check(CLI::NonNegativeNumber)
+      ->check(AtLeast(0))
       ->capture_default_str();
   AddSamplerOptions(*command, options->sampler);
   command->add_option("--stop", options->stops, "End before this text; may be given more than once")
       ->allow_extra_args(false);
-  auto* routing = command->add_option("--show-routing", options->routing_layers,
-                                      "Show which experts each token went to, at these layers (default: first, middle, "
-                                      "last), as in --show-routing 0,7");
+  auto* routing = command->add_option(
+      "--show-routing", options->routing_layers,
+      "Show which experts each token went to, at these layers (default: first, middle, "
+      "last), as in --show-routing 0,7");
   routing->expected(0, 1)->type_name("[LAYERS]");
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);

@@ -1,5 +1,5 @@
-// cadre inspect: what a model is, from its headers alone. Touches no weights, so 90 GB take no longer than 90 MB; also lists
-// models that hold types Cadre cannot compute with.
+// cadre inspect: what a model is, from its headers alone. Touches no weights, so 90 GB take no
+// longer than 90 MB; also lists models that hold types Cadre cannot compute with.
 #include <map>
 #include <memory>
 
@@ -29,7 +29,7 @@ struct TypeCount {
 struct Inspection {
   std::string path;
   ModelConfig config;
-  CheckpointKind kind;
+  CheckpointKind kind = CheckpointKind::kHuggingFace;
   uint64_t bytes = 0;
   std::map<std::string, TypeCount> types;
   std::string tokenizer_file;  // empty: none
@@ -52,12 +52,14 @@ void TryText(const Checkpoint& checkpoint, Inspection& found) {
   try {
     const auto text = FindText(checkpoint);
     if (!text) {
-      found.warnings.push_back("there is no tokenizer beside the weights: only token ids can be used");
+      found.warnings.push_back(
+          "there is no tokenizer beside the weights: only token ids can be used");
       return;
     }
     found.tokenizer_file = text->file;
     found.pieces = text->vocabulary.size();
-    for (auto& warning : CheckVocabulary(*text, found.config)) found.warnings.push_back(std::move(warning));
+    for (auto& warning : CheckVocabulary(*text, found.config))
+      found.warnings.push_back(std::move(warning));
   } catch (const Error& error) {
     found.warnings.push_back(fmt::format("the tokenizer cannot be used: {}", error.what()));
   }
@@ -65,7 +67,10 @@ void TryText(const Checkpoint& checkpoint, Inspection& found) {
 
 Inspection Look(const std::string& path) {
   const Checkpoint checkpoint = Checkpoint::Open(path);
-  Inspection found{.path = path, .config = ConfigOf(checkpoint), .kind = checkpoint.kind()};
+  Inspection found;
+  found.path = path;
+  found.config = ConfigOf(checkpoint);
+  found.kind = checkpoint.kind();
   found.bytes = checkpoint.bytes();
   for (const auto& tensor : checkpoint.Tensors()) {
     TypeCount& type = found.types[tensor.type_name];
@@ -80,7 +85,8 @@ Inspection Look(const std::string& path) {
 OrderedJson ToJson(const Inspection& found) {
   const ModelConfig& c = found.config;
   OrderedJson types = OrderedJson::object();
-  for (const auto& [name, type] : found.types) types[name] = {{"tensors", type.tensors}, {"bytes", type.bytes}};
+  for (const auto& [name, type] : found.types)
+    types[name] = {{"tensors", type.tensors}, {"bytes", type.bytes}};
   return {{"architecture", c.architecture},
           {"format", found.kind == CheckpointKind::kGguf ? "gguf" : "safetensors"},
           {"layers", c.num_layers},
@@ -106,7 +112,8 @@ OrderedJson ToJson(const Inspection& found) {
 // "46,702,792,704"
 std::string Grouped(int64_t number) {
   std::string digits = std::to_string(number);
-  for (auto place = std::ssize(digits) - 3; place > 0; place -= 3) digits.insert(static_cast<size_t>(place), ",");
+  for (auto place = std::ssize(digits) - 3; place > 0; place -= 3)
+    digits.insert(static_cast<size_t>(place), ",");
   return digits;
 }
 
@@ -131,23 +138,27 @@ std::string ToTable(const Inspection& found, bool colour) {
                                 Grouped(c.TotalParameters()), Rounded(c.ActiveParameters()),
                                 Grouped(c.ActiveParameters())));
   row("layers", fmt::format("{} of dim {}", c.num_layers, c.dim));
-  row("attention", fmt::format("{} heads of {}, {} for keys and values{}", c.num_heads, c.head_dim, c.num_kv_heads,
-                               c.sliding_window > 0 ? fmt::format(", window {}", c.sliding_window) : ""));
+  row("attention",
+      fmt::format("{} heads of {}, {} for keys and values{}", c.num_heads, c.head_dim,
+                  c.num_kv_heads,
+                  c.sliding_window > 0 ? fmt::format(", window {}", c.sliding_window) : ""));
   row("experts", c.router.dense() ? fmt::format("none (dense), hidden {}", c.hidden_dim)
-                                  : fmt::format("{}, {} per token, hidden {}", c.router.num_experts, c.router.top_k,
-                                                c.hidden_dim));
+                                  : fmt::format("{}, {} per token, hidden {}", c.router.num_experts,
+                                                c.router.top_k, c.hidden_dim));
   row("vocabulary", found.tokenizer_file.empty()
                         ? fmt::format("{} rows, no tokenizer", c.vocab_size)
                         : fmt::format("{} rows, {} pieces in {}", c.vocab_size, found.pieces,
                                       Printable(found.tokenizer_file, 200)));
   row("context", fmt::format("{} tokens, {} of f16 keys and values each", c.context_length,
-                             ShortBytes(static_cast<double>(c.kv_shape(KvType::kF16).page_bytes() / kKvBlock))));
+                             ShortBytes(static_cast<double>(c.kv_shape(KvType::kF16).page_bytes() /
+                                                            kKvBlock))));
   row("rope theta", fmt::format("{}", c.rope_theta));
   row("files", fmt::format("{} ({} bytes)", ShortBytes(static_cast<double>(found.bytes)),
                            Grouped(static_cast<int64_t>(found.bytes))));
   for (const auto& [name, type] : found.types) {
     row(&type == &found.types.begin()->second ? "types" : "",
-        fmt::format("{:<8} {:>5} tensors  {:>9}", name, type.tensors, ShortBytes(static_cast<double>(type.bytes))));
+        fmt::format("{:<8} {:>5} tensors  {:>9}", name, type.tensors,
+                    ShortBytes(static_cast<double>(type.bytes))));
   }
   return table;
 }
@@ -166,8 +177,10 @@ void Inspect(const InspectOptions& options) {
 }  // namespace
 
 void AddInspectCommand(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("inspect", "Say what a model is, without reading its weights");
-  command->footer("Example: cadre inspect nano\n         cadre inspect ./Mixtral-8x7B-Instruct-v0.1 --json");
+  CLI::App* command =
+      app.add_subcommand("inspect", "Say what a model is, without reading its weights");
+  command->footer(
+      "Example: cadre inspect nano\n         cadre inspect ./Mixtral-8x7B-Instruct-v0.1 --json");
   auto options = std::make_shared<InspectOptions>();
   AddModel(*command, options->model);
   AddJson(*command, options->json);

@@ -13,7 +13,7 @@ Interrupt::Interrupt() {
   interrupted = false;
   struct sigaction action = {};
   action.sa_handler = [](int) { interrupted = true; };
-  action.sa_flags = SA_RESETHAND;  // the second one kills
+  action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one kills
   sigaction(SIGINT, &action, &previous_);
 }
 

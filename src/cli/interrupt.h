@@ -1,4 +1,5 @@
-// Ctrl-C as a flag: the first one is noted, a second one ends the process. One object at a time, on the main thread.
+// Ctrl-C as a flag: the first one is noted, a second one ends the process. One object at a time, on
+// the main thread.
 #pragma once
 
 #include <signal.h>

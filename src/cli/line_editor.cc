@@ -24,7 +24,8 @@ char* PromptOf(EditLine* editor) {
   return prompt->data();
 }
 
-// One character from the terminal. libedit's own function starts over after a signal; ours gives up on Ctrl-C.
+// One character from the terminal. libedit's own function starts over after a signal; ours gives up
+// on Ctrl-C.
 int ReadCharacter(EditLine*, wchar_t* character) {
   std::mbstate_t state = {};
   while (true) {
@@ -46,7 +47,8 @@ LineEditor::LineEditor(std::string prompt) : prompt_(std::move(prompt)) {
   if (MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
   editor_ = el_init("cadre", stdin, stdout, stderr);
   history_ = history_init();
-  if (editor_ == nullptr || history_ == nullptr) throw Error("the terminal cannot be used for editing");
+  if (editor_ == nullptr || history_ == nullptr)
+    throw Error("the terminal cannot be used for editing");
   HistEvent event;
   ::history(history_, &event, H_SETSIZE, 1000);
   ::history(history_, &event, H_SETUNIQUE, 1);
@@ -84,7 +86,8 @@ std::optional<std::string> LineEditor::ReadPlain() {
   int c = 0;
   while ((c = std::getc(stdin)) != EOF && c != '\n') {
     line += static_cast<char>(c);
-    if (line.size() > kMaxLineBytes) throw Error("a line of the input is longer than {} bytes", kMaxLineBytes);
+    if (line.size() > kMaxLineBytes)
+      throw Error("a line of the input is longer than {} bytes", kMaxLineBytes);
   }
   if (c == EOF && line.empty()) return std::nullopt;
   if (line.ends_with('\r')) line.pop_back();

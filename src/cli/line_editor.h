@@ -1,4 +1,5 @@
-// Lines from the person at the terminal, with editing and history (libedit), or from a pipe as they are.
+// Lines from the person at the terminal, with editing and history (libedit), or from a pipe as they
+// are.
 #pragma once
 
 #include <optional>
@@ -19,8 +20,9 @@ class LineEditor {
 
   bool interactive() const { return editor_ != nullptr; }
 
-  // The next line without its end; nothing at the end of input. While an Interrupt is active Ctrl-C gives up the line: then the
-  // result is empty and Interrupt::flag() set. Throws Error for a line of more than 16 MiB.
+  // The next line without its end; nothing at the end of input. While an Interrupt is active Ctrl-C
+  // gives up the line: then the result is empty and Interrupt::flag() set. Throws Error for a line
+  // of more than 16 MiB.
   std::optional<std::string> Read();
 
  private:

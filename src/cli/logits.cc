@@ -1,4 +1,5 @@
-// cadre logits: one forward over given ids on the exact path, written as .npy; optionally what the routers chose.
+// cadre logits: one forward over given ids on the exact path, written as .npy; optionally what the
+// routers chose.
 #include <memory>
 
 #include "base/atomic_file.h"
@@ -28,7 +29,8 @@ class RoutingFile {
  public:
   explicit RoutingFile(int64_t num_layers) {
     for (int64_t i = 0; i < num_layers; ++i) {
-      layers_.push_back({{"experts", Json::array()}, {"gates", Json::array()}, {"probs", Json::array()}});
+      layers_.push_back(
+          {{"experts", Json::array()}, {"gates", Json::array()}, {"probs", Json::array()}});
     }
   }
 
@@ -50,14 +52,17 @@ class RoutingFile {
 };
 
 void Logits(const LogitsOptions& options) {
-  ModelSession session(options.model, options.has_ids ? TextNeed::kNone : TextNeed::kTokens, options.shared, options.run);
+  ModelSession session(options.model, options.has_ids ? TextNeed::kNone : TextNeed::kTokens,
+                       options.shared, options.run);
   const auto ids = options.has_ids ? ParseIds(options.ids) : session.EncodePrompt(options.prompt);
   if (ids.empty()) throw Error("there is no token but must be at least one");
   if (std::ssize(ids) > session.context_length()) {
     throw Error("there are {} tokens but the context is {}", ids.size(), session.context_length());
   }
   RoutingFile routing(session.config().num_layers);
-  const RoutingObserver observer = [&](int64_t layer, const Routing& chosen) { routing.Observe(layer, chosen); };
+  const RoutingObserver observer = [&](int64_t layer, const Routing& chosen) {
+    routing.Observe(layer, chosen);
+  };
   Buffer<float> logits(std::ssize(ids) * session.config().vocab_size);
   const Mat<float> rows = logits.AsMat(std::ssize(ids), session.config().vocab_size);
   Sequence sequence(session.model(), session.experts(), session.device(), options.run.Sequence());
@@ -72,16 +77,19 @@ void Logits(const LogitsOptions& options) {
 
 void AddLogitsCommand(CLI::App& app) {
   CLI::App* command = app.add_subcommand("logits", "Compute the logits after every token, exactly");
-  command->footer("Example: cadre logits nano --ids \"1 2 3\" --out logits.npy --routing routing.json\n"
-                  "With --ids no tokenizer files are needed.");
+  command->footer(
+      "Example: cadre logits nano --ids \"1 2 3\" --out logits.npy --routing routing.json\n"
+      "With --ids no tokenizer files are needed.");
   auto options = std::make_shared<LogitsOptions>();
   AddModel(*command, options->model);
   auto* input = command->add_option_group("input", "One of");
   auto* ids = input->add_option("--ids", options->ids, "Token ids: \"1 2 3\"");
   input->add_option("-p,--prompt", options->prompt, "A text; BOS goes before it");
   input->require_option(1);
-  command->add_option("--out", options->out, "The .npy file to write: float32 [tokens, vocab]")->required();
-  command->add_option("--routing", options->routing, "A JSON file to write: experts, gates and probabilities per layer");
+  command->add_option("--out", options->out, "The .npy file to write: float32 [tokens, vocab]")
+      ->required();
+  command->add_option("--routing", options->routing,
+                      "A JSON file to write: experts, gates and probabilities per layer");
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
   AddSharedOptions(*command, options->shared);

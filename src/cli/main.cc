@@ -1,4 +1,5 @@
-// The program `cadre`: picks the command, turns what commands throw into one line on stderr and an exit code.
+// The program `cadre`: picks the command, turns what commands throw into one line on stderr and an
+// exit code.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -20,19 +21,25 @@ int Complain(std::string message) {
 }
 
 int Run(int argc, char** argv) {
-  CLI::App app("Mixture-of-Experts language models of the Mixtral family, on this machine.", "cadre");
+  CLI::App app("Mixture-of-Experts language models of the Mixtral family, on this machine.",
+               "cadre");
   app.set_version_flag("--version", CADRE_VERSION);
-  app.require_subcommand(1);
-  app.footer("MODEL is a Hugging Face folder, a .gguf file, or the name of a bundled model.\n"
-             "Example: cadre generate nano -p \"Once upon a time\"\n"
-             "'cadre COMMAND --help' says more.");
+  app.footer(
+      "MODEL is a Hugging Face folder, a .gguf file, or the name of a bundled model.\n"
+      "Example: cadre generate nano -p \"Once upon a time\"\n"
+      "'cadre COMMAND --help' says more.");
   AddInspectCommand(app);
   AddTokenizeCommand(app);
   AddLogitsCommand(app);
   AddGenerateCommand(app);
   AddChatCommand(app);
+  AddTrainCommand(app);
   try {
     app.parse(argc, argv);
+    if (app.get_subcommands().empty()) {
+      fmt::print(stderr, "{}", app.help());
+      return kWrongUsage;
+    }
     FlushOutput();
     return 0;
   } catch (const CLI::ParseError& error) {  // also --help and --version, which are no errors

@@ -20,9 +20,11 @@ std::vector<std::string> BundledModelFolders() {
 std::string ResolveModel(const std::string& model, const std::vector<std::string>& folders) {
   std::error_code ignored;
   if (fs::exists(model, ignored)) return model;
-  const bool is_name = !model.empty() && model.find('/') == std::string::npos && model != "." && model != "..";
+  const bool is_name =
+      !model.empty() && model.find('/') == std::string::npos && model != "." && model != "..";
   for (const auto& folder : folders) {
-    if (is_name && fs::is_directory(fs::path(folder) / model, ignored)) return (fs::path(folder) / model).string();
+    if (is_name && fs::is_directory(fs::path(folder) / model, ignored))
+      return (fs::path(folder) / model).string();
   }
   throw Error("model '{}' is neither a file nor a folder{}", Printable(model, 200),
               is_name ? " nor the name of a bundled model" : "");

@@ -1,4 +1,5 @@
-// What MODEL on the command line means: a path, else the name of a model that came with the program.
+// What MODEL on the command line means: a path, else the name of a model that came with the
+// program.
 #pragma once
 
 #include <string>
@@ -6,11 +7,12 @@
 
 namespace cadre {
 
-// The folders where bundled models lie, from where the running program really is: <build>/../../models in a build tree,
-// <prefix>/share/cadre/models when installed.
+// The folders where bundled models lie, from where the running program really is:
+// <build>/../../models in a build tree, <prefix>/share/cadre/models when installed.
 std::vector<std::string> BundledModelFolders();
 
 // Throws Error when `model` is neither a path nor a name found in one of `folders`.
-std::string ResolveModel(const std::string& model, const std::vector<std::string>& folders = BundledModelFolders());
+std::string ResolveModel(const std::string& model,
+                         const std::vector<std::string>& folders = BundledModelFolders());
 
 }  // namespace cadre

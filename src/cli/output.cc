@@ -37,19 +37,23 @@ bool IsTerminal(FILE* stream) { return isatty(fileno(stream)) != 0; }
 bool UsesColour() {
   const char* no_colour = std::getenv("NO_COLOR");
   const char* terminal = std::getenv("TERM");
-  return IsTerminal(stdout) && (no_colour == nullptr || *no_colour == '\0') && terminal != nullptr &&
-         std::strcmp(terminal, "dumb") != 0;
+  return IsTerminal(stdout) && (no_colour == nullptr || *no_colour == '\0') &&
+         terminal != nullptr && std::strcmp(terminal, "dumb") != 0;
 }
 
 std::string Styled(std::string_view text, std::string_view style, bool colour) {
   return colour ? fmt::format("\x1b[{}m{}\x1b[0m", style, text) : std::string(text);
 }
 
-void Print(std::string_view text) { Write(IsTerminal(stdout) ? WithoutControls(text) : std::string(text)); }
+void Print(std::string_view text) {
+  Write(IsTerminal(stdout) ? WithoutControls(text) : std::string(text));
+}
 
 void PrintStyled(std::string_view text) { Write(text); }
 
-void PrintJson(const OrderedJson& json) { Write(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"); }
+void PrintJson(const OrderedJson& json) {
+  Write(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
 
 void FlushOutput() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
@@ -63,9 +67,11 @@ std::string ReadStandardInput(size_t max_bytes) {
   size_t size = 0;
   while ((size = std::fread(buffer, 1, sizeof buffer, stdin)) > 0) {
     text.append(buffer, size);
-    if (text.size() > max_bytes) throw Error("standard input is more than the {} bytes allowed", max_bytes);
+    if (text.size() > max_bytes)
+      throw Error("standard input is more than the {} bytes allowed", max_bytes);
   }
-  if (std::ferror(stdin) != 0) throw Error("standard input cannot be read: {}", std::strerror(errno));
+  if (std::ferror(stdin) != 0)
+    throw Error("standard input cannot be read: {}", std::strerror(errno));
   return text;
 }
 

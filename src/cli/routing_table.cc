@@ -12,17 +12,28 @@ namespace {
 
 constexpr size_t kPieceWidth = 16;
 
-// The piece with its space symbol, at most kPieceWidth characters, padded to that.
+// Columns of a terminal that a character takes: two for East Asian wide ones and emoji.
+size_t Columns(uint32_t c) {
+  const bool is_wide = (c >= 0x1100 && c <= 0x115f) || (c >= 0x2e80 && c <= 0xa4cf) ||
+                       (c >= 0xac00 && c <= 0xd7a3) || (c >= 0xf900 && c <= 0xfaff) ||
+                       (c >= 0xff00 && c <= 0xff60) || (c >= 0x1f300 && c <= 0x1faff) ||
+                       (c >= 0x20000 && c <= 0x3fffd);
+  return is_wide ? 2 : 1;
+}
+
+// The piece with its space symbol, at most kPieceWidth columns, padded to that.
 std::string PaddedPiece(const std::string& piece) {
   std::string shown;
   size_t width = 0;
   std::string_view rest = piece;
-  while (!rest.empty() && width < kPieceWidth) {
+  while (!rest.empty()) {
     const Utf8Step step = DecodeUtf8(rest);
-    const bool is_control = step.code_point < 0x20 || (step.code_point >= 0x7f && step.code_point < 0xa0);
+    if (width + Columns(step.code_point) > kPieceWidth) break;
+    const bool is_control =
+        step.code_point < 0x20 || (step.code_point >= 0x7f && step.code_point < 0xa0);
     shown += is_control ? kReplacementCharacter : rest.substr(0, step.num_bytes);
     rest.remove_prefix(step.num_bytes);
-    ++width;
+    width += Columns(step.code_point);
   }
   return shown + std::string(kPieceWidth - width, ' ');
 }
@@ -43,8 +54,10 @@ std::vector<int64_t> ParseLayers(const std::string& text, int64_t num_layers) {
     int64_t layer = -1;
     const auto [stop, error] = std::from_chars(text.data() + begin, text.data() + end, layer);
     if (error != std::errc() || stop != text.data() + end || layer < 0 || layer >= num_layers) {
-      throw Error("--show-routing: '{}' is no layer; expected numbers from 0 to {} with commas between them",
-                  Printable(std::string_view(text).substr(begin, end - begin)), num_layers - 1);
+      throw Error(
+          "--show-routing: '{}' is no layer; expected numbers from 0 to {} with commas between "
+          "them",
+          Printable(std::string_view(text).substr(begin, end - begin)), num_layers - 1);
     }
     layers.push_back(layer);
     begin = end + 1;
@@ -94,7 +107,10 @@ OrderedJson RoutingTable::ToJson(const Tokenizer& tokenizer) const {
         gates.back().push_back(choice.gate);
       }
     }
-    tokens.push_back({{"id", row.id}, {"piece", tokenizer.PieceText(row.id)}, {"experts", experts}, {"gates", gates}});
+    tokens.push_back({{"id", row.id},
+                      {"piece", tokenizer.PieceText(row.id)},
+                      {"experts", experts},
+                      {"gates", gates}});
   }
   return {{"layers", layers_}, {"tokens", tokens}};
 }
@@ -121,7 +137,8 @@ std::string RoutingTable::Cell(const std::vector<Choice>& choices, bool colour) 
   for (const Choice& choice : choices) {
     const std::string expert = fmt::format("{:>{}}", choice.expert, expert_digits_);
     const std::string gate = fmt::format(" {:>3.0f}%", 100 * choice.gate);
-    cell += (width > 0 ? "  " : "") + Styled(expert, ExpertStyle(choice.expert), colour) + Styled(gate, "2", colour);
+    cell += (width > 0 ? "  " : "") + Styled(expert, ExpertStyle(choice.expert), colour) +
+            Styled(gate, "2", colour);
     width += (width > 0 ? 2 : 0) + expert.size() + gate.size();
   }
   return cell + std::string(CellWidth() - std::min(CellWidth(), width), ' ');

@@ -1,5 +1,5 @@
-// Which experts the routers chose for each token of a text, at a few layers: collected while it is generated, shown as a table
-// for a terminal or as JSON.
+// Which experts the routers chose for each token of a text, at a few layers: collected while it is
+// generated, shown as a table for a terminal or as JSON.
 #pragma once
 
 #include <cstdint>

@@ -7,15 +7,17 @@
 namespace cadre {
 namespace {
 
-OpenedModel Open(const std::string& model, TextNeed need, const SharedOptions& shared, const ModelOptions& options) {
+OpenedModel Open(const std::string& model, TextNeed need, const SharedOptions& shared,
+                 const ModelOptions& options) {
   log::Start(shared.log_level);
   OpenedModel opened = OpenModel(ResolveModel(model), need);
   for (const auto& warning : opened.warnings) log::warn("{}", warning);
   if (options.experts > 0) opened.model.SetExpertsPerToken(options.experts);
   const int64_t trained = opened.model.model().config.context_length;
   if (options.context > trained) {
-    log::warn("--context is {} but the model was trained for {}: text beyond that may make no sense", options.context,
-              trained);
+    log::warn(
+        "--context is {} but the model was trained for {}: text beyond that may make no sense",
+        options.context, trained);
   }
   return opened;
 }
@@ -38,7 +40,8 @@ ModelSession::ModelSession(const std::string& model, TextNeed need, const Shared
 
 std::vector<int32_t> ModelSession::EncodePrompt(const std::string& text) const {
   std::vector<int32_t> ids;
-  if (tokenizer().vocabulary().add_bos && tokenizer().bos_id() >= 0) ids.push_back(tokenizer().bos_id());
+  if (tokenizer().vocabulary().add_bos && tokenizer().bos_id() >= 0)
+    ids.push_back(tokenizer().bos_id());
   const auto encoded = tokenizer().Encode(text);
   ids.insert(ids.end(), encoded.begin(), encoded.end());
   return ids;

@@ -1,4 +1,5 @@
-// What the commands that run a model start from: threads, device, opened model. The one place that picks a device.
+// What the commands that run a model start from: threads, device, opened model. The one place that
+// picks a device.
 #pragma once
 
 #include <memory>
@@ -17,7 +18,8 @@ std::unique_ptr<Device> MakeDevice(const SharedOptions& options, ThreadPool& thr
 // Starts logging, opens the model, applies the options and logs what looks wrong.
 class ModelSession {
  public:
-  ModelSession(const std::string& model, TextNeed need, const SharedOptions& shared, const ModelOptions& options);
+  ModelSession(const std::string& model, TextNeed need, const SharedOptions& shared,
+               const ModelOptions& options);
   ModelSession(const ModelSession&) = delete;
   ModelSession& operator=(const ModelSession&) = delete;
 

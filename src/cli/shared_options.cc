@@ -1,16 +1,42 @@
 #include "cli/shared_options.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/error.h"
 
 namespace cadre {
+namespace {
+
+// CLI11's own such validator complains in numbers of 300 digits.
+CLI::Validator More(double least, bool or_equal) {
+  const std::string expected =
+      or_equal ? fmt::format("{} or more", least) : fmt::format("more than {}", least);
+  return CLI::Validator(
+      [=](std::string& text) {
+        double value = 0;
+        const bool fits =
+            CLI::detail::lexical_cast(text, value) && (or_equal ? value >= least : value > least);
+        return fits ? std::string()
+                    : fmt::format("is {} but must be {}", Printable(text), expected);
+      },
+      expected);
+}
+
+}  // namespace
+
+CLI::Validator AtLeast(double least) { return More(least, true); }
+CLI::Validator MoreThan(double least) { return More(least, false); }
 
 void AddSharedOptions(CLI::App& command, SharedOptions& options) {
-  command.add_option("--threads", options.threads, "Threads to compute with; 0: as many as the machine has")
+  command
+      .add_option("--threads", options.threads,
+                  "Threads to compute with; 0: as many as the machine has")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  command.add_option("--isa", options.isa, "Instruction set: scalar, avx2 or avx512; default: the best there is")
+  command
+      .add_option("--isa", options.isa,
+                  "Instruction set: scalar, avx2 or avx512; default: the best there is")
       ->check(CLI::IsMember({"scalar", "avx2", "avx512"}));
   command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
   command.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off")
@@ -27,10 +53,13 @@ void AddModelOptions(CLI::App& command, ModelOptions& options) {
                   "f32: exact; auto: 8 bits where they meet quantised weights, which is faster")
       ->check(CLI::IsMember({"f32", "auto"}))
       ->capture_default_str();
-  command.add_option("--context", options.context, "Tokens of prompt and answer together; 0: what the model states")
+  command
+      .add_option("--context", options.context,
+                  "Tokens of prompt and answer together; 0: what the model states")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
       ->capture_default_str();
-  command.add_option("--experts", options.experts, "Experts per token; 0: as the model was trained")
+  command
+      .add_option("--experts", options.experts, "Experts per token; 0: as the model was trained")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
       ->capture_default_str();
 }
@@ -46,29 +75,44 @@ SequenceConfig ModelOptions::Sequence() const {
 }
 
 void AddSamplerOptions(CLI::App& command, SamplerConfig& config) {
-  command.add_option("--temperature", config.temperature, "0: always the likeliest token; 1: as the model says")
-      ->check(CLI::NonNegativeNumber)
+  command
+      .add_option("--temperature", config.temperature,
+                  "0: always the likeliest token; 1: as the model says")
+      ->check(AtLeast(0))
       ->capture_default_str();
   command.add_option("--top-k", config.top_k, "Keep the k likeliest tokens; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(AtLeast(0))
       ->capture_default_str();
-  command.add_option("--top-p", config.top_p, "Keep the likeliest tokens until their probabilities reach p")
+  command
+      .add_option("--top-p", config.top_p,
+                  "Keep the likeliest tokens until their probabilities reach p")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  command.add_option("--min-p", config.min_p, "Keep tokens at least this fraction as likely as the likeliest")
+  command
+      .add_option("--min-p", config.min_p,
+                  "Keep tokens at least this fraction as likely as the likeliest")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  command.add_option("--repeat-penalty", config.repeat_penalty, "More than 1: avoid the last 64 tokens")
-      ->check(CLI::PositiveNumber)
+  command
+      .add_option("--repeat-penalty", config.repeat_penalty,
+                  "More than 1: avoid the last 64 tokens")
+      ->check(MoreThan(0))
       ->capture_default_str();
-  command.add_option("--presence-penalty", config.presence_penalty, "Subtracted from logits of tokens already generated")
+  command
+      .add_option("--presence-penalty", config.presence_penalty,
+                  "Subtracted from logits of tokens already generated")
       ->capture_default_str();
-  command.add_option("--frequency-penalty", config.frequency_penalty, "The same, once per time they were generated")
+  command
+      .add_option("--frequency-penalty", config.frequency_penalty,
+                  "The same, once per time they were generated")
       ->capture_default_str();
 }
 
 void AddModel(CLI::App& command, std::string& model) {
-  command.add_option("MODEL", model, "A Hugging Face folder, a .gguf file, or the name of a bundled model")->required();
+  command
+      .add_option("MODEL", model,
+                  "A Hugging Face folder, a .gguf file, or the name of a bundled model")
+      ->required();
 }
 
 void AddJson(CLI::App& command, bool& json) {

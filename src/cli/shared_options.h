@@ -34,6 +34,10 @@ void AddModelOptions(CLI::App& command, ModelOptions& options);
 // --temperature --top-k ... : every command that samples. The seed is SharedOptions'.
 void AddSamplerOptions(CLI::App& command, SamplerConfig& config);
 
+// Checks for option values.
+CLI::Validator AtLeast(double least);
+CLI::Validator MoreThan(double least);
+
 void AddModel(CLI::App& command, std::string& model);
 void AddJson(CLI::App& command, bool& json);
 

@@ -36,7 +36,8 @@ void PrintIds(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, bool 
 
 void Encode(const Tokenizer& tokenizer, std::string_view text, const TokenizeOptions& options) {
   std::vector<int32_t> ids;
-  const bool wants_bos = !options.no_bos && tokenizer.vocabulary().add_bos && tokenizer.bos_id() >= 0;
+  const bool wants_bos =
+      !options.no_bos && tokenizer.vocabulary().add_bos && tokenizer.bos_id() >= 0;
   if (wants_bos) ids.push_back(tokenizer.bos_id());
   const auto encoded = tokenizer.Encode(text);
   ids.insert(ids.end(), encoded.begin(), encoded.end());
@@ -66,14 +67,16 @@ void Tokenize(const TokenizeOptions& options) {
 
 void AddTokenizeCommand(CLI::App& app) {
   CLI::App* command = app.add_subcommand("tokenize", "Turn text into token ids, or ids into text");
-  command->footer("Example: cadre tokenize nano --text \"Hello world\"\n"
-                  "         cadre tokenize nano --decode \"1 22557 1526\"\n"
-                  "A folder with tokenizer files only, or a tokenizer.model itself, will do as MODEL.");
+  command->footer(
+      "Example: cadre tokenize nano --text \"Hello world\"\n"
+      "         cadre tokenize nano --decode \"1 22557 1526\"\n"
+      "A folder with tokenizer files only, or a tokenizer.model itself, will do as MODEL.");
   auto options = std::make_shared<TokenizeOptions>();
   AddModel(*command, options->model);
   auto* input = command->add_option_group("input", "One of");
   input->add_option("--text", options->text, "The text");
-  auto* file = input->add_option("--file", options->file, "A file that holds the text; -: standard input");
+  auto* file =
+      input->add_option("--file", options->file, "A file that holds the text; -: standard input");
   auto* ids = input->add_option("--decode", options->ids, "Token ids to turn into text: \"1 2 3\"");
   input->require_option(1);
   command->add_flag("--no-bos", options->no_bos, "Do not put BOS before the text");

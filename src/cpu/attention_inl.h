@@ -1,6 +1,7 @@
-// Attention of one row's heads over the pages of its sequence, and the writing of those pages. Absolute blocks of kKvBlock
-// positions are reduced each in the same way and merged in ascending order, so a row cannot tell whether it was decoded alone
-// or came with a prompt. Positions that are masked take part in nothing: what lies there may be garbage.
+// Attention of one row's heads over the pages of its sequence, and the writing of those pages.
+// Absolute blocks of kKvBlock positions are reduced each in the same way and merged in ascending
+// order, so a row cannot tell whether it was decoded alone or came with a prompt. Positions that
+// are masked take part in nothing: what lies there may be garbage.
 #pragma once
 
 #include "cpu/kernels.h"
@@ -8,13 +9,16 @@
 namespace cadre::CADRE_ISA {
 namespace {
 
-// How a cache type is read and written. kBytes of an element; scaled types keep a float per position.
+// How a cache type is read and written. kBytes of an element; scaled types keep a float per
+// position.
 struct KvF32 {
   static constexpr int64_t kBytes = 4;
   static constexpr bool kScaled = false;
   static inline VecF Load(const std::byte* p) { return LoadF32(p); }
   static inline VecF LoadN(const std::byte* p, int64_t n) { return LoadF32N(p, n); }
-  static inline void StoreN(std::byte* p, VecF x, float, int64_t n) { StoreF32N(reinterpret_cast<float*>(p), x, n); }
+  static inline void StoreN(std::byte* p, VecF x, float, int64_t n) {
+    StoreF32N(reinterpret_cast<float*>(p), x, n);
+  }
 };
 struct KvF16 {
   static constexpr int64_t kBytes = 2;
@@ -55,16 +59,19 @@ struct Span {
   int64_t begin, end;      // 0 <= begin < end <= kKvBlock
 };
 
-// Scores of G heads at N vectors of positions from `first` on: scores[g][position] = q[g] . k[position], unscaled.
+// Scores of G heads at N vectors of positions from `first` on: scores[g][position] = q[g] .
+// k[position], unscaled.
 template <typename Kv, int G, int N>
-inline void ScoreTile(const AttentionRow& a, const float* q, const std::byte* keys, int64_t first, float* scores) {
+inline void ScoreTile(const AttentionRow& a, const float* q, const std::byte* keys, int64_t first,
+                      float* scores) {
   VecF sums[G][N];
   for (int g = 0; g < G; ++g) {
     for (int i = 0; i < N; ++i) sums[g][i] = Zero();
   }
   for (int64_t d = 0; d < a.head_dim; ++d) {
     VecF k[N];
-    for (int i = 0; i < N; ++i) k[i] = Kv::Load(keys + (d * kKvBlock + first + i * kLanes) * Kv::kBytes);
+    for (int i = 0; i < N; ++i)
+      k[i] = Kv::Load(keys + (d * kKvBlock + first + i * kLanes) * Kv::kBytes);
     for (int g = 0; g < G; ++g) {
       const VecF one = Broadcast(q[g * a.head_dim + d]);
       for (int i = 0; i < N; ++i) sums[g][i] = MulAdd(one, k[i], sums[g][i]);
@@ -90,9 +97,11 @@ struct BlockSoftmax {
   float sum;
 };
 
-// Replaces one head's scores by e^(score / sqrt(D) - max) (times the value's scale) and sums those (without the scale).
+// Replaces one head's scores by e^(score / sqrt(D) - max) (times the value's scale) and sums those
+// (without the scale).
 template <typename Kv>
-inline BlockSoftmax Softmax(const AttentionRow& a, const Span& span, float inv_sqrt_dim, float* scores) {
+inline BlockSoftmax Softmax(const AttentionRow& a, const Span& span, float inv_sqrt_dim,
+                            float* scores) {
   const auto* key_scales = reinterpret_cast<const float*>(span.block + 2 * a.block_bytes);
   const float* value_scales = key_scales + kKvBlock;
   const int64_t first = span.begin / kLanes * kLanes;
@@ -115,10 +124,11 @@ inline BlockSoftmax Softmax(const AttentionRow& a, const Span& span, float inv_s
   return {max, SumLanes(sum)};
 }
 
-// sums[g][d] = sum over the span of weights[g][position] * v[position][d], for N vectors of d from `first` on; the last vector
-// has n lanes.
+// sums[g][d] = sum over the span of weights[g][position] * v[position][d], for N vectors of d from
+// `first` on; the last vector has n lanes.
 template <typename Kv, int G, int N>
-inline void ValueTile(const AttentionRow& a, const Span& span, const float* weights, int64_t first, int64_t n, float* sums) {
+inline void ValueTile(const AttentionRow& a, const Span& span, const float* weights, int64_t first,
+                      int64_t n, float* sums) {
   const std::byte* values = span.block + a.block_bytes + first * Kv::kBytes;
   VecF acc[G][N];
   for (int g = 0; g < G; ++g) {
@@ -128,7 +138,8 @@ inline void ValueTile(const AttentionRow& a, const Span& span, const float* weig
     const std::byte* row = values + p * a.head_dim * Kv::kBytes;
     VecF v[N];
     for (int i = 0; i < N; ++i) {
-      v[i] = n == kLanes ? Kv::Load(row + i * kLanes * Kv::kBytes) : Kv::LoadN(row + i * kLanes * Kv::kBytes, n);
+      v[i] = n == kLanes ? Kv::Load(row + i * kLanes * Kv::kBytes)
+                         : Kv::LoadN(row + i * kLanes * Kv::kBytes, n);
     }
     for (int g = 0; g < G; ++g) {
       const VecF weight = Broadcast(weights[g * kKvBlock + p]);
@@ -146,7 +157,8 @@ inline void ValueBlock(const AttentionRow& a, const Span& span, const float* wei
   for (; d + kHeadVecs * kLanes <= a.head_dim; d += kHeadVecs * kLanes) {
     ValueTile<Kv, G, kHeadVecs>(a, span, weights, d, kLanes, sums);
   }
-  for (; d < a.head_dim; d += kLanes) ValueTile<Kv, G, 1>(a, span, weights, d, AtMost(kLanes, a.head_dim - d), sums);
+  for (; d < a.head_dim; d += kLanes)
+    ValueTile<Kv, G, 1>(a, span, weights, d, AtMost(kLanes, a.head_dim - d), sums);
 }
 
 // out = out * keep + block * take, elementwise.
@@ -170,10 +182,12 @@ inline void AttendHeads(const AttentionRow& a, int64_t head) {
   for (int64_t i = 0; i < G * a.head_dim; ++i) out[i] = 0;
   for (int64_t page = a.begin / kKvBlock; page * kKvBlock < a.end; ++page) {
     const int64_t base = page * kKvBlock;
-    const Span span = {a.pages[page] + a.head_offset, AtLeast(a.begin - base, 0), AtMost(a.end - base, kKvBlock)};
+    const Span span = {a.pages[page] + a.head_offset, AtLeast(a.begin - base, 0),
+                       AtMost(a.end - base, kKvBlock)};
     ScoreBlock<Kv, G>(a, q, span, scores);
     BlockSoftmax block[G];
-    for (int g = 0; g < G; ++g) block[g] = Softmax<Kv>(a, span, inv_sqrt_dim, scores + g * kKvBlock);
+    for (int g = 0; g < G; ++g)
+      block[g] = Softmax<Kv>(a, span, inv_sqrt_dim, scores + g * kKvBlock);
     ValueBlock<Kv, G>(a, span, scores, sums);
     for (int g = 0; g < G; ++g) {
       const float new_max = max[g] > block[g].max ? max[g] : block[g].max;
@@ -193,17 +207,22 @@ inline void AttendHeads(const AttentionRow& a, int64_t head) {
 template <typename Kv>
 inline void AttendAll(const AttentionRow& a) {
   int64_t head = 0;
-  for (; head + kMaxSharedHeads <= a.heads; head += kMaxSharedHeads) AttendHeads<Kv, kMaxSharedHeads>(a, head);
+  for (; head + kMaxSharedHeads <= a.heads; head += kMaxSharedHeads)
+    AttendHeads<Kv, kMaxSharedHeads>(a, head);
   for (; head + 2 <= a.heads; head += 2) AttendHeads<Kv, 2>(a, head);
   if (head < a.heads) AttendHeads<Kv, 1>(a, head);
 }
 
 inline void Attend(const AttentionRow& a) {
   switch (a.type) {
-    case KvType::kF32: return AttendAll<KvF32>(a);
-    case KvType::kF16: return AttendAll<KvF16>(a);
-    case KvType::kBF16: return AttendAll<KvBF16>(a);
-    case KvType::kQ8: return AttendAll<KvQ8>(a);
+    case KvType::kF32:
+      return AttendAll<KvF32>(a);
+    case KvType::kF16:
+      return AttendAll<KvF16>(a);
+    case KvType::kBF16:
+      return AttendAll<KvBF16>(a);
+    case KvType::kQ8:
+      return AttendAll<KvQ8>(a);
   }
 }
 
@@ -214,7 +233,8 @@ inline float RoundKv(const float* x, int64_t head_dim, std::byte* to) {
   if constexpr (Kv::kScaled) {
     scale = MaxMagnitude(x, head_dim) / 127;
     factor = 1 / scale;
-    if (!(factor > 0 && factor < __builtin_inff())) {  // nothing to see, or nothing to trust: the scale tells
+    if (!(factor > 0 &&
+          factor < __builtin_inff())) {  // nothing to see, or nothing to trust: the scale tells
       __builtin_memset(to, 0, static_cast<size_t>(head_dim));
       return scale;
     }
@@ -232,9 +252,11 @@ inline void StoreKvAs(const KvRow& a) {
   auto* rounded = reinterpret_cast<std::byte*>(a.scratch);
   const float key_scale = RoundKv<Kv>(a.k, a.head_dim, rounded);
   for (int64_t d = 0; d < a.head_dim; ++d) {
-    __builtin_memcpy(a.block + (d * kKvBlock + a.slot) * Kv::kBytes, rounded + d * Kv::kBytes, Kv::kBytes);
+    __builtin_memcpy(a.block + (d * kKvBlock + a.slot) * Kv::kBytes, rounded + d * Kv::kBytes,
+                     Kv::kBytes);
   }
-  const float value_scale = RoundKv<Kv>(a.v, a.head_dim, a.block + a.block_bytes + a.slot * a.head_dim * Kv::kBytes);
+  const float value_scale =
+      RoundKv<Kv>(a.v, a.head_dim, a.block + a.block_bytes + a.slot * a.head_dim * Kv::kBytes);
   if constexpr (Kv::kScaled) {
     scales[a.slot] = key_scale;
     scales[kKvBlock + a.slot] = value_scale;
@@ -243,10 +265,14 @@ inline void StoreKvAs(const KvRow& a) {
 
 inline void StoreKv(const KvRow& a) {
   switch (a.type) {
-    case KvType::kF32: return StoreKvAs<KvF32>(a);
-    case KvType::kF16: return StoreKvAs<KvF16>(a);
-    case KvType::kBF16: return StoreKvAs<KvBF16>(a);
-    case KvType::kQ8: return StoreKvAs<KvQ8>(a);
+    case KvType::kF32:
+      return StoreKvAs<KvF32>(a);
+    case KvType::kF16:
+      return StoreKvAs<KvF16>(a);
+    case KvType::kBF16:
+      return StoreKvAs<KvBF16>(a);
+    case KvType::kQ8:
+      return StoreKvAs<KvQ8>(a);
   }
 }
 

@@ -1,6 +1,7 @@
-// The gradient of attention: one unit of work per sequence and key/value head, so that every sum has one owner. Probabilities are
-// computed anew from q, k and the forward's lse, a block of queries against a page of keys at a time (Dao et al., arXiv
-// 2205.14135). Refuses any cache but one of KvType::kF32 that holds exactly the step's rows, see ops/backward.h.
+// The gradient of attention: one unit of work per sequence and key/value head, so that every sum
+// has one owner. Probabilities are computed anew from q, k and the forward's lse, a block of
+// queries against a page of keys at a time (Dao et al., arXiv 2205.14135). Refuses any cache but
+// one of KvType::kF32 that holds exactly the step's rows, see ops/backward.h.
 #pragma once
 
 #include <cstdint>

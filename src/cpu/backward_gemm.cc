@@ -5,10 +5,16 @@
 namespace cadre {
 namespace {
 
-// A block of B, [kDepth, kWidth], stays in the second-level cache while all rows of A pass by; a panel of A, [14, kDepth], stays in
-// the first. kDepth also fixes where partial sums are added to C, so it is part of what the product means.
+// A block of B, [kDepth, kWidth], stays in the second-level cache while all rows of A pass by; a
+// panel of A, [14, kDepth], stays in the first. kDepth also fixes where partial sums are added to
+// C, so it is part of what the product means.
 constexpr int64_t kDepth = 256;
 constexpr int64_t kWidth = 512;
+
+// Panels of A packed at once. Where A lies transposed a panel is a narrow strip of its rows, so a
+// few rows are read across several panels before the next few: whole cache lines, and few pages.
+constexpr int64_t kPanelsTransposed = 8;
+constexpr int64_t kRowsTransposed = 8;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -29,26 +35,48 @@ void Gemm::PackB(const Step& step, int64_t panel) {
   const int64_t tile_cols = kernels_.tile_cols;
   const int64_t col = step.begin_col + panel * tile_cols;
   const auto pack = step.b.transposed ? kernels_.pack_columns : kernels_.pack_rows;
-  pack(std::min(tile_cols, step.end_col - col), step.depth(), step.b.at(step.begin_depth, col), step.b.mat.stride,
-       step.packed + panel * tile_cols * kDepth, tile_cols);
+  pack(std::min(tile_cols, step.end_col - col), step.depth(), step.b.at(step.begin_depth, col),
+       step.b.mat.stride, step.packed + panel * tile_cols * kDepth, tile_cols);
 }
 
-// Rows [first_row, end_row) in panels of equal height, columns [begin_col, end_col) counted from the step's first.
-void Gemm::MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, int64_t begin_col, int64_t end_col,
-                        float* a_panel) {
+// Rows [first_row, end_row) in panels of equal height, columns [begin_col, end_col) counted from
+// the step's first.
+void Gemm::MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, int64_t begin_col,
+                        int64_t end_col, float* a_panels) {
   const int64_t num_rows = end_row - first_row, num_panels = CeilDiv(num_rows, kernels_.tile_rows);
-  const auto pack = step.a.transposed ? kernels_.pack_rows : kernels_.pack_columns;
-  for (int64_t p = 0; p < num_panels; ++p) {
-    const int64_t row = first_row + num_rows * p / num_panels;
-    const int64_t height = first_row + num_rows * (p + 1) / num_panels - row;
-    pack(height, step.depth(), step.a.at(row, step.begin_depth), step.a.mat.stride, a_panel, kernels_.a_panel_stride);
-    for (int64_t col = begin_col; col < end_col; col += kernels_.tile_cols) {
-      const float* b = step.packed != nullptr ? step.packed + col * kDepth
-                                              : step.b.at(step.begin_depth, step.begin_col + col);
-      kernels_.multiply(height, std::min(kernels_.tile_cols, end_col - col), step.depth(), a_panel,
-                        kernels_.a_panel_stride, b, step.packed != nullptr ? kernels_.tile_cols : step.b.mat.stride,
-                        step.c.row(row) + step.begin_col + col, step.c.stride);
+  const auto begin_of = [&](int64_t panel) { return first_row + num_rows * panel / num_panels; };
+  const int64_t panels_at_once = step.a.transposed ? kPanelsTransposed : 1;
+  const int64_t panel_floats = kDepth * kernels_.a_panel_stride;
+  for (int64_t group = 0; group < num_panels; group += panels_at_once) {
+    const int64_t end = std::min(group + panels_at_once, num_panels);
+    const auto pack = step.a.transposed ? kernels_.pack_rows : kernels_.pack_columns;
+    const int64_t slice = step.a.transposed ? kRowsTransposed : step.depth();
+    for (int64_t i = 0; i < step.depth(); i += slice) {
+      for (int64_t p = group; p < end; ++p) {
+        pack(begin_of(p + 1) - begin_of(p), std::min(slice, step.depth() - i),
+             step.a.at(begin_of(p), step.begin_depth + i), step.a.mat.stride,
+             a_panels + (p - group) * panel_floats + i * kernels_.a_panel_stride,
+             kernels_.a_panel_stride);
+      }
     }
+    for (int64_t p = group; p < end; ++p) {
+      MultiplyPanel(step, begin_of(p), begin_of(p + 1), begin_col, end_col,
+                    a_panels + (p - group) * panel_floats);
+    }
+  }
+}
+
+// Rows [row, end_row), packed in `a_panel`.
+void Gemm::MultiplyPanel(const Step& step, int64_t row, int64_t end_row, int64_t begin_col,
+                         int64_t end_col, const float* a_panel) {
+  const int64_t tile_cols = kernels_.tile_cols;
+  const bool packed = step.packed != nullptr;
+  for (int64_t col = begin_col; col < end_col; col += tile_cols) {
+    const float* b =
+        packed ? step.packed + col * kDepth : step.b.at(step.begin_depth, step.begin_col + col);
+    kernels_.multiply(end_row - row, std::min(tile_cols, end_col - col), step.depth(), a_panel,
+                      kernels_.a_panel_stride, b, packed ? tile_cols : step.b.mat.stride,
+                      step.c.row(row) + step.begin_col + col, step.c.stride);
   }
 }
 
@@ -58,25 +86,38 @@ void Gemm::AddProduct(Factor a, Factor b, Mat<float> c) {
   if (c.empty() || depth == 0) return;
   // Packing B costs one copy of it; with few rows of A the copy is not earned back.
   const bool pack_b = b.transposed || c.rows > 2 * kernels_.tile_rows;
-  const int64_t block_floats = kDepth * std::min(kWidth, CeilDiv(c.cols, kernels_.tile_cols) * kernels_.tile_cols);
+  const int64_t block_floats =
+      kDepth * std::min(kWidth, CeilDiv(c.cols, kernels_.tile_cols) * kernels_.tile_cols);
   if (pack_b) b_block_.Reserve(2 * block_floats);
-  const int64_t panel_floats = kDepth * kernels_.a_panel_stride;
-  a_panels_.Reserve(panel_floats * threads_.num_threads());
+  const int64_t thread_floats =
+      kDepth * kernels_.a_panel_stride * (a.transposed ? kPanelsTransposed : 1);
+  a_panels_.Reserve(thread_floats * threads_.num_threads());
 
-  const int64_t depth_steps = CeilDiv(depth, kDepth), num_steps = depth_steps * CeilDiv(c.cols, kWidth);
+  const int64_t depth_steps = CeilDiv(depth, kDepth),
+                num_steps = depth_steps * CeilDiv(c.cols, kWidth);
   const auto step_at = [&](int64_t s) {
     const int64_t col = s / depth_steps * kWidth, begin = s % depth_steps * kDepth;
-    return Step{a, b, c, col, std::min(col + kWidth, c.cols), begin, std::min(begin + kDepth, depth),
+    return Step{a,
+                b,
+                c,
+                col,
+                std::min(col + kWidth, c.cols),
+                begin,
+                std::min(begin + kDepth, depth),
                 pack_b ? b_block_.data() + s % 2 * block_floats : nullptr};
   };
-  const auto num_panels = [&](const Step& step) { return CeilDiv(step.end_col - step.begin_col, kernels_.tile_cols); };
+  const auto num_panels = [&](const Step& step) {
+    return CeilDiv(step.end_col - step.begin_col, kernels_.tile_cols);
+  };
 
-  // About four tiles of C per thread, whole panels each: rows are cut first, since a tile packs its rows of A for itself.
+  // About four tiles of C per thread, whole panels each: rows are cut first, since a tile packs its
+  // rows of A for itself.
   const int64_t wanted = threads_.num_threads() == 1 ? 1 : 4 * threads_.num_threads();
   const int64_t row_panels = CeilDiv(c.rows, kernels_.tile_rows);
   const int64_t row_tiles = std::min(row_panels, wanted);
   Step step = step_at(0);
-  if (pack_b) threads_.ParallelFor(num_panels(step), [&](int64_t panel, int) { PackB(step, panel); });
+  if (pack_b)
+    threads_.ParallelFor(num_panels(step), [&](int64_t panel, int) { PackB(step, panel); });
   for (int64_t s = 0; s < num_steps; ++s) {
     const int64_t col_panels = num_panels(step);
     const int64_t col_tiles = std::min(col_panels, CeilDiv(wanted, row_tiles));
@@ -88,8 +129,9 @@ void Gemm::AddProduct(Factor a, Factor b, Mat<float> c) {
       const int64_t row_tile = task / col_tiles, col_tile = task % col_tiles;
       MultiplyTile(step, c.rows * row_tile / row_tiles, c.rows * (row_tile + 1) / row_tiles,
                    col_panels * col_tile / col_tiles * kernels_.tile_cols,
-                   std::min(col_panels * (col_tile + 1) / col_tiles * kernels_.tile_cols, step.end_col - step.begin_col),
-                   a_panels_.data() + panel_floats * thread);
+                   std::min(col_panels * (col_tile + 1) / col_tiles * kernels_.tile_cols,
+                            step.end_col - step.begin_col),
+                   a_panels_.data() + thread_floats * thread);
     });
     step = next;
   }

@@ -1,6 +1,7 @@
-// The float32 matrix product of training: C += op(A) op(B). Panels of A and B are packed into scratch, an outer-product kernel
-// keeps a tile of C in registers. Parallel over tiles of C only, and the sum runs in ascending blocks of fixed length: an
-// element of C is a bit-exact function of its row of op(A) and its column of op(B), whatever the number of threads or the shape.
+// The float32 matrix product of training: C += op(A) op(B). Panels of A and B are packed into
+// scratch, an outer-product kernel keeps a tile of C in registers. Parallel over tiles of C only,
+// and the sum runs in ascending blocks of fixed length: an element of C is a bit-exact function of
+// its row of op(A) and its column of op(B), whatever the number of threads or the shape.
 #pragma once
 
 #include <cstdint>
@@ -27,21 +28,25 @@ struct Factor {
 
 class Gemm {
  public:
-  Gemm(const BackwardKernels& kernels, ThreadPool& threads) : kernels_(kernels), threads_(threads) {}
+  Gemm(const BackwardKernels& kernels, ThreadPool& threads)
+      : kernels_(kernels), threads_(threads) {}
 
-  // c [M, N] += a [M, K] b [K, N]. Uses the pool's threads; allocates only when its scratch has to grow.
+  // c [M, N] += a [M, K] b [K, N]. Uses the pool's threads; allocates only when its scratch has to
+  // grow.
   void AddProduct(Factor a, Factor b, Mat<float> c);
 
  private:
   struct Step;
   void PackB(const Step& step, int64_t panel);
-  void MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, int64_t begin_col, int64_t end_col,
-                    float* a_panel);
+  void MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, int64_t begin_col,
+                    int64_t end_col, float* a_panels);
+  void MultiplyPanel(const Step& step, int64_t row, int64_t end_row, int64_t begin_col,
+                     int64_t end_col, const float* a_panel);
 
   const BackwardKernels& kernels_;
   ThreadPool& threads_;
   Buffer<float> b_block_;   // two of them: one in use, one being packed for the next step
-  Buffer<float> a_panels_;  // one per thread
+  Buffer<float> a_panels_;  // each thread's
 };
 
 }  // namespace cadre

@@ -10,7 +10,8 @@ constexpr int64_t kAPanelStride = 16;
 
 inline VecF Sqrt(VecF x) { return _mm512_sqrt_ps(x); }
 
-// The 16 x 16 matrix of these rows, transposed: pairs, fours within 128 bits, then the 128-bit blocks.
+// The 16 x 16 matrix of these rows, transposed: pairs, fours within 128 bits, then the 128-bit
+// blocks.
 inline void TransposeLanes(VecF (&rows)[kLanes]) {
   VecF pairs[kLanes], fours[kLanes];
 #pragma GCC unroll 8

@@ -1,6 +1,7 @@
-// The inner loops of the backward operations, compiled once per instruction set. Before it come simd_X_inl.h and, from the
-// including backward_kernels_X.cc: kGemmRows, kGemmVecs (the tile of C in registers), kAPanelStride, Sqrt and TransposeLanes.
-// Everything is local to the object file and uses no standard library inline function (see the simd headers).
+// The inner loops of the backward operations, compiled once per instruction set. Before it come
+// simd_X_inl.h and, from the including backward_kernels_X.cc: kGemmRows, kGemmVecs (the tile of C
+// in registers), kAPanelStride, Sqrt and TransposeLanes. Everything is local to the object file and
+// uses no standard library inline function (see the simd headers).
 #pragma once
 
 #include "cpu/backward_kernels.h"
@@ -13,7 +14,9 @@ namespace {
 
 constexpr int64_t kGemmCols = kGemmVecs * kLanes;
 
-inline VecF LoadUpTo(const float* p, int64_t n) { return n >= kLanes ? LoadF32(p) : LoadF32N(p, n); }
+inline VecF LoadUpTo(const float* p, int64_t n) {
+  return n >= kLanes ? LoadF32(p) : LoadF32N(p, n);
+}
 inline void StoreUpTo(float* p, VecF x, int64_t n) {
   if (n >= kLanes) {
     StoreF32(p, x);
@@ -37,8 +40,9 @@ inline int64_t LanesOf(int64_t v, int64_t cols) {
 }
 
 template <int kRows, bool kWhole>
-__attribute__((noinline)) void MultiplyTile(int64_t cols, int64_t k, const float* a, int64_t a_stride, const float* b,
-                                            int64_t b_stride, float* c, int64_t c_stride) {
+__attribute__((noinline)) void MultiplyTile(int64_t cols, int64_t k, const float* a,
+                                            int64_t a_stride, const float* b, int64_t b_stride,
+                                            float* c, int64_t c_stride) {
   VecF sums[kRows][kGemmVecs];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -77,10 +81,11 @@ __attribute__((noinline)) void MultiplyTile(int64_t cols, int64_t k, const float
 }
 
 template <int kRows>
-void MultiplyRows(int64_t rows, int64_t cols, int64_t k, const float* a, int64_t a_stride, const float* b, int64_t b_stride,
-                  float* c, int64_t c_stride) {
+void MultiplyRows(int64_t rows, int64_t cols, int64_t k, const float* a, int64_t a_stride,
+                  const float* b, int64_t b_stride, float* c, int64_t c_stride) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return MultiplyRows<kRows - 1>(rows, cols, k, a, a_stride, b, b_stride, c, c_stride);
+    if (rows < kRows)
+      return MultiplyRows<kRows - 1>(rows, cols, k, a, a_stride, b, b_stride, c, c_stride);
   }
   if (cols == kGemmCols) {
     MultiplyTile<kRows, true>(cols, k, a, a_stride, b, b_stride, c, c_stride);
@@ -89,18 +94,22 @@ void MultiplyRows(int64_t rows, int64_t cols, int64_t k, const float* a, int64_t
   }
 }
 
-void PackRows(int64_t width, int64_t k, const float* from, int64_t stride, float* to, int64_t to_stride) {
+void PackRows(int64_t width, int64_t k, const float* from, int64_t stride, float* to,
+              int64_t to_stride) {
   for (int64_t j = 0; j < to_stride; j += kLanes) {
     const int64_t lanes = LanesOf(0, width - j);
     if (lanes == kLanes) {
-      for (int64_t i = 0; i < k; ++i) StoreF32(to + i * to_stride + j, LoadF32(from + i * stride + j));
+      for (int64_t i = 0; i < k; ++i)
+        StoreF32(to + i * to_stride + j, LoadF32(from + i * stride + j));
     } else {
-      for (int64_t i = 0; i < k; ++i) StoreF32(to + i * to_stride + j, LoadF32N(from + i * stride + j, lanes));
+      for (int64_t i = 0; i < k; ++i)
+        StoreF32(to + i * to_stride + j, LoadF32N(from + i * stride + j, lanes));
     }
   }
 }
 
-void PackColumns(int64_t width, int64_t k, const float* from, int64_t stride, float* to, int64_t to_stride) {
+void PackColumns(int64_t width, int64_t k, const float* from, int64_t stride, float* to,
+                 int64_t to_stride) {
   for (int64_t j = 0; j < to_stride; j += kLanes) {
     const int64_t num_columns = LanesOf(0, width - j);
     for (int64_t i = 0; i < k; i += kLanes) {
@@ -116,9 +125,8 @@ void PackColumns(int64_t width, int64_t k, const float* from, int64_t stride, fl
 }
 
 void AddRow(int64_t n, const float* x, float* y) {
-  ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT {
-    StoreUpTo(y + i, Add(LoadUpTo(y + i, m), LoadUpTo(x + i, m)), m);
-  });
+  ForLanes(n, [=](int64_t i, int64_t m)
+                  CADRE_MELT { StoreUpTo(y + i, Add(LoadUpTo(y + i, m), LoadUpTo(x + i, m)), m); });
 }
 
 void AddScaledRow(int64_t n, float scale, const float* x, float* y) {
@@ -130,12 +138,13 @@ void AddScaledRow(int64_t n, float scale, const float* x, float* y) {
 
 float DotRow(int64_t n, const float* x, const float* y) {
   VecF sum = Zero();
-  ForLanes(n, [&](int64_t i, int64_t m) CADRE_MELT { sum = MulAdd(LoadUpTo(x + i, m), LoadUpTo(y + i, m), sum); });
+  ForLanes(n, [&](int64_t i, int64_t m)
+                  CADRE_MELT { sum = MulAdd(LoadUpTo(x + i, m), LoadUpTo(y + i, m), sum); });
   return SumLanes(sum);
 }
 
-void RmsNormRow(int64_t n, const float* x, const float* weight, float eps, const float* d_out, float* d_x,
-                float* d_weight) {
+void RmsNormRow(int64_t n, const float* x, const float* weight, float eps, const float* d_out,
+                float* d_x, float* d_weight) {
   VecF squares = Zero(), projections = Zero();
   ForLanes(n, [&](int64_t i, int64_t m) CADRE_MELT {
     const VecF value = LoadUpTo(x + i, m);
@@ -153,7 +162,8 @@ void RmsNormRow(int64_t n, const float* x, const float* weight, float eps, const
   });
 }
 
-void SwiGluRow(int64_t n, const float* gate, const float* up, const float* d_out, float* d_gate, float* d_up) {
+void SwiGluRow(int64_t n, const float* gate, const float* up, const float* d_out, float* d_gate,
+               float* d_up) {
   const VecF one = Broadcast(1.0f);
   ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT {
     const VecF g = LoadUpTo(gate + i, m), d = LoadUpTo(d_out + i, m);
@@ -198,14 +208,17 @@ float CrossEntropyRow(int64_t n, int64_t target, float scale, float* logits) {
   });
   const float sum = SumLanes(sums);
   const VecF factor = Broadcast(scale / sum);
-  ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT { StoreUpTo(logits + i, Mul(LoadUpTo(logits + i, m), factor), m); });
+  ForLanes(n, [=](int64_t i, int64_t m)
+                  CADRE_MELT { StoreUpTo(logits + i, Mul(LoadUpTo(logits + i, m), factor), m); });
   logits[target] -= scale;
   return static_cast<float>(__builtin_log(static_cast<double>(sum)) + static_cast<double>(max) -
                             static_cast<double>(target_logit));
 }
 
-void AdamWRow(int64_t n, const AdamWFactors& f, const float* gradient, float* parameter, float* moment1, float* moment2) {
-  const VecF gradient_scale = Broadcast(f.gradient_scale), keep = Broadcast(f.keep), step = Broadcast(f.step);
+void AdamWRow(int64_t n, const AdamWFactors& f, const float* gradient, float* parameter,
+              float* moment1, float* moment2) {
+  const VecF gradient_scale = Broadcast(f.gradient_scale), keep = Broadcast(f.keep),
+             step = Broadcast(f.step);
   const VecF beta1 = Broadcast(f.beta1), beta2 = Broadcast(f.beta2), epsilon = Broadcast(f.epsilon);
   const VecF rest1 = Broadcast(f.one_minus_beta1), rest2 = Broadcast(f.one_minus_beta2);
   const VecF correction2 = Broadcast(f.inv_correction2);
@@ -220,7 +233,8 @@ void AdamWRow(int64_t n, const AdamWFactors& f, const float* gradient, float* pa
   });
 }
 
-// Sixteen sums side by side, whatever the instruction set: in double they cost nothing next to the reading.
+// Sixteen sums side by side, whatever the instruction set: in double they cost nothing next to the
+// reading.
 double SumOfSquaresRow(int64_t n, const float* values) {
   double sums[16] = {};
   int64_t i = 0;
@@ -240,8 +254,10 @@ double SumOfSquaresRow(int64_t n, const float* values) {
 }
 
 const BackwardKernels kBackwardKernels = {
-    kGemmRows, kGemmCols,  kAPanelStride, MultiplyRows<kGemmRows>, PackRows,        PackColumns, AddRow,         AddScaledRow,
-    DotRow,    RmsNormRow, SwiGluRow,     AttentionRow,            RotateBackRow,   CrossEntropyRow, AdamWRow,   SumOfSquaresRow,
+    kGemmRows,     kGemmCols,       kAPanelStride, MultiplyRows<kGemmRows>,
+    PackRows,      PackColumns,     AddRow,        AddScaledRow,
+    DotRow,        RmsNormRow,      SwiGluRow,     AttentionRow,
+    RotateBackRow, CrossEntropyRow, AdamWRow,      SumOfSquaresRow,
 };
 
 }  // namespace

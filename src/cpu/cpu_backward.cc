@@ -20,9 +20,12 @@ constexpr int64_t kValueChunk = 16384;
 const BackwardKernels& KernelsOf(Isa isa) {
   CADRE_CHECK(HasIsa(isa));
   switch (isa) {
-    case Isa::kScalar: return ScalarBackwardKernels();
-    case Isa::kAvx2: return Avx2BackwardKernels();
-    case Isa::kAvx512: return Avx512BackwardKernels();
+    case Isa::kScalar:
+      return ScalarBackwardKernels();
+    case Isa::kAvx2:
+      return Avx2BackwardKernels();
+    case Isa::kAvx512:
+      return Avx512BackwardKernels();
   }
   CADRE_CHECK(false && "an Isa outside the list");
   return ScalarBackwardKernels();
@@ -38,9 +41,13 @@ bool SameShape(Mat<A> a, Mat<B> b) {
 class CpuBackward final : public BackwardOps {
  public:
   CpuBackward(const BackwardKernels& kernels, ThreadPool& threads)
-      : kernels_(kernels), threads_(threads), gemm_(kernels, threads), attention_(kernels, threads) {}
+      : kernels_(kernels),
+        threads_(threads),
+        gemm_(kernels, threads),
+        attention_(kernels, threads) {}
 
-  void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out, Mat<float> d_table) override {
+  void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out,
+                     Mat<float> d_table) override {
     CADRE_CHECK(std::ssize(ids) == d_out.rows && d_out.cols == d_table.cols);
     for (const int32_t id : ids) CADRE_CHECK(id >= 0 && id < d_table.rows);
     threads_.ParallelFor(CeilDiv(d_out.cols, kColumnChunk), [&](int64_t chunk, int) {
@@ -51,8 +58,8 @@ class CpuBackward final : public BackwardOps {
     });
   }
 
-  void RmsNormBackward(Mat<const float> x, std::span<const float> weight, float eps, Mat<const float> d_out,
-                       Mat<float> d_x, std::span<float> d_weight) override {
+  void RmsNormBackward(Mat<const float> x, std::span<const float> weight, float eps,
+                       Mat<const float> d_out, Mat<float> d_x, std::span<float> d_weight) override {
     CADRE_CHECK(SameShape(x, d_out) && SameShape(x, d_x) && std::ssize(weight) == x.cols &&
                 d_weight.size() == weight.size());
     const int64_t num_chunks = CeilDiv(x.rows, kTokenChunk);
@@ -69,8 +76,8 @@ class CpuBackward final : public BackwardOps {
     }
   }
 
-  void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out, Mat<float> d_x,
-                      Mat<float> d_w) override {
+  void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out,
+                      Mat<float> d_x, Mat<float> d_w) override {
     CADRE_CHECK(x.cols == w.cols && d_out.rows == x.rows && d_out.cols == w.rows);
     CADRE_CHECK((d_x.empty() || SameShape(d_x, x)) && (d_w.empty() || SameShape(d_w, w)));
     if (!d_x.empty()) gemm_.AddProduct({d_out}, {w}, d_x);
@@ -89,27 +96,33 @@ class CpuBackward final : public BackwardOps {
     });
   }
 
-  void AttentionBackward(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch,
-                         Mat<const float> out, Mat<const float> lse, Mat<const float> d_out, Mat<float> d_q,
-                         Mat<float> d_k, Mat<float> d_v) override {
+  void AttentionBackward(Mat<const float> q, int64_t num_heads, int64_t window,
+                         const KvBatch& batch, Mat<const float> out, Mat<const float> lse,
+                         Mat<const float> d_out, Mat<float> d_q, Mat<float> d_k,
+                         Mat<float> d_v) override {
     const KvShape& shape = batch.shape;
-    CADRE_CHECK(shape.type == KvType::kF32 && num_heads > 0 && num_heads % shape.num_kv_heads == 0 && window >= 0);
-    CADRE_CHECK(q.cols == num_heads * shape.head_dim && SameShape(out, q) && SameShape(d_out, q) && SameShape(d_q, q));
+    CADRE_CHECK(shape.type == KvType::kF32 && num_heads > 0 &&
+                num_heads % shape.num_kv_heads == 0 && window >= 0);
+    CADRE_CHECK(q.cols == num_heads * shape.head_dim && SameShape(out, q) && SameShape(d_out, q) &&
+                SameShape(d_q, q));
     CADRE_CHECK(lse.rows == q.rows && lse.cols == num_heads && SameShape(d_k, d_v));
     CADRE_CHECK(d_k.rows == q.rows && d_k.cols == shape.num_kv_heads * shape.head_dim);
-    CADRE_CHECK(std::ssize(batch.positions) == q.rows && std::ssize(batch.sequence_of_row) == q.rows);
+    CADRE_CHECK(std::ssize(batch.positions) == q.rows &&
+                std::ssize(batch.sequence_of_row) == q.rows);
     attention_.Run({q, num_heads, window, batch, out, lse, d_out, d_q, d_k, d_v});
   }
 
-  void SwiGluBackward(Mat<const float> gate, Mat<const float> up, Mat<const float> d_out, Mat<float> d_gate,
-                      Mat<float> d_up) override {
-    CADRE_CHECK(SameShape(gate, up) && SameShape(gate, d_out) && SameShape(gate, d_gate) && SameShape(gate, d_up));
+  void SwiGluBackward(Mat<const float> gate, Mat<const float> up, Mat<const float> d_out,
+                      Mat<float> d_gate, Mat<float> d_up) override {
+    CADRE_CHECK(SameShape(gate, up) && SameShape(gate, d_out) && SameShape(gate, d_gate) &&
+                SameShape(gate, d_up));
     threads_.ParallelFor(gate.rows, [&](int64_t t, int) {
       kernels_.swiglu(gate.cols, gate.row(t), up.row(t), d_out.row(t), d_gate.row(t), d_up.row(t));
     });
   }
 
-  void GatherRowsBackward(const DispatchView& plan, Mat<const float> d_rows, Mat<float> d_x) override {
+  void GatherRowsBackward(const DispatchView& plan, Mat<const float> d_rows,
+                          Mat<float> d_x) override {
     CADRE_CHECK(plan.row_of_choice.rows == d_x.rows && d_rows.cols == d_x.cols);
     threads_.ParallelFor(d_x.rows, [&](int64_t t, int) {
       for (const int32_t row : plan.row_of_choice.row_span(t)) {
@@ -121,8 +134,10 @@ class CpuBackward final : public BackwardOps {
 
   void CombineRowsBackward(Mat<const float> rows, const DispatchView& plan, Mat<const float> d_out,
                            Mat<float> d_rows, Mat<float> d_gates) override {
-    CADRE_CHECK(SameShape(rows, d_rows) && rows.cols == d_out.cols && plan.row_of_choice.rows == d_out.rows);
-    CADRE_CHECK(SameShape(plan.gates, plan.row_of_choice) && SameShape(d_gates, plan.row_of_choice));
+    CADRE_CHECK(SameShape(rows, d_rows) && rows.cols == d_out.cols &&
+                plan.row_of_choice.rows == d_out.rows);
+    CADRE_CHECK(SameShape(plan.gates, plan.row_of_choice) &&
+                SameShape(d_gates, plan.row_of_choice));
     threads_.ParallelFor(d_out.rows, [&](int64_t t, int) {
       for (int64_t c = 0; c < plan.row_of_choice.cols; ++c) {
         const int32_t row = plan.row_of_choice.row(t)[c];
@@ -170,8 +185,8 @@ class CpuBackward final : public BackwardOps {
     const int64_t size = std::ssize(parameter);
     threads_.ParallelFor(CeilDiv(size, kValueChunk), [&](int64_t chunk, int) {
       const int64_t begin = chunk * kValueChunk;
-      kernels_.adamw(std::min(kValueChunk, size - begin), factors, gradient.data() + begin, parameter.data() + begin,
-                     moment1.data() + begin, moment2.data() + begin);
+      kernels_.adamw(std::min(kValueChunk, size - begin), factors, gradient.data() + begin,
+                     parameter.data() + begin, moment1.data() + begin, moment2.data() + begin);
     });
   }
 
@@ -180,7 +195,8 @@ class CpuBackward final : public BackwardOps {
     chunk_sums_.Reserve(num_chunks);
     threads_.ParallelFor(num_chunks, [&](int64_t chunk, int) {
       const int64_t begin = chunk * kValueChunk;
-      chunk_sums_[chunk] = kernels_.sum_of_squares(std::min(kValueChunk, size - begin), values.data() + begin);
+      chunk_sums_[chunk] =
+          kernels_.sum_of_squares(std::min(kValueChunk, size - begin), values.data() + begin);
     });
     double sum = 0;
     for (int64_t chunk = 0; chunk < num_chunks; ++chunk) sum += chunk_sums_[chunk];
@@ -188,8 +204,10 @@ class CpuBackward final : public BackwardOps {
   }
 
  private:
-  void RotateBack(const float* cosines, const float* sines, int64_t num_pairs, RopeLayout layout, float* head) const {
-    if (layout == RopeLayout::kHalfSplit) return kernels_.rotate_back(num_pairs, cosines, sines, head, head + num_pairs);
+  void RotateBack(const float* cosines, const float* sines, int64_t num_pairs, RopeLayout layout,
+                  float* head) const {
+    if (layout == RopeLayout::kHalfSplit)
+      return kernels_.rotate_back(num_pairs, cosines, sines, head, head + num_pairs);
     for (int64_t i = 0; i < num_pairs; ++i) {
       const float a = head[2 * i], b = head[2 * i + 1];
       head[2 * i] = a * cosines[i] + b * sines[i];

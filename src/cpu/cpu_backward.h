@@ -1,5 +1,5 @@
-// The backward operations on a processor: an instruction set's kernels under a thread pool. Bits depend on the instruction set
-// and the arguments only, never on the number of threads.
+// The backward operations on a processor: an instruction set's kernels under a thread pool. Bits
+// depend on the instruction set and the arguments only, never on the number of threads.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,8 @@
 
 namespace cadre {
 
-// `threads` must outlive what is returned, which serves one caller at a time. Aborts if the machine lacks `isa`.
+// `threads` must outlive what is returned, which serves one caller at a time. Aborts if the machine
+// lacks `isa`.
 std::unique_ptr<BackwardOps> MakeCpuBackward(Isa isa, ThreadPool& threads);
 
 }  // namespace cadre

@@ -1,9 +1,10 @@
-// Every backward operation on every instruction set of this machine against ops/reference_backward: within a bound, adding to what
-// was there, and with the same bits for one thread and three.
+// Every backward operation on every instruction set of this machine against ops/reference_backward:
+// within a bound, adding to what was there, and with the same bits for one thread and three.
 //
-// The bounds. u = 2^-24 is the rounding of one float operation. A float sum of n products in any order is within (n + 1) u times
-// the sum of the magnitudes of the terms (Higham, Accuracy and Stability, section 3.1); adding it to the output rounds once
-// more, u |output|. Exp is good to 2^-22.
+// The bounds. u = 2^-24 is the rounding of one float operation. A float sum of n products in any
+// order is within (n + 1) u times the sum of the magnitudes of the terms (Higham, Accuracy and
+// Stability, section 3.1); adding it to the output rounds once more, u |output|. Exp is good to
+// 2^-22.
 #include "cpu/cpu_backward.h"
 
 #include <gtest/gtest.h>
@@ -32,7 +33,8 @@ class CpuBackward : public testing::TestWithParam<Isa> {
       ASSERT_EQ(actual[o].size(), expected[o].size());
       for (size_t i = 0; i < actual[o].size(); ++i) {
         const double error = std::abs(double{actual[o][i]} - double{expected[o][i]});
-        ASSERT_LE(error, bound(o, i) + 2 * kU * std::abs(double{expected[o][i]})) << "output " << o << " element " << i;
+        ASSERT_LE(error, bound(o, i) + 2 * kU * std::abs(double{expected[o][i]}))
+            << "output " << o << " element " << i;
       }
     }
     EXPECT_EQ(run(*three_ops_), actual) << "three threads differ from one";
@@ -73,14 +75,18 @@ TEST_P(CpuBackward, EmbedHasTheBitsOfTheReference) {
   }
 }
 
-// r is good to (n / 2 + 4) u relative, its cube to three times that, the projection to (n + 3) u of its magnitudes.
+// r is good to (n / 2 + 4) u relative, its cube to three times that, the projection to (n + 3) u of
+// its magnitudes.
 TEST_P(CpuBackward, RmsNormAgrees) {
-  for (const auto& [rows, cols] : std::vector<std::pair<int64_t, int64_t>>{{0, 8}, {1, 1}, {3, 7}, {150, 40}, {65, 256}}) {
+  for (const auto& shape :
+       std::vector<std::pair<int64_t, int64_t>>{{0, 8}, {1, 1}, {3, 7}, {150, 40}, {65, 256}}) {
+    const int64_t rows = shape.first, cols = shape.second;
     auto x = NormalValues(rows * cols, 1), d_out = NormalValues(rows * cols, 3);
     const auto weight = NormalValues(cols, 2);
     const auto run = [&](BackwardOps& ops) {
       auto d_x = NormalValues(rows * cols, 4), d_weight = NormalValues(cols, 5);
-      ops.RmsNormBackward(View(x, rows, cols), weight, 1e-5f, View(d_out, rows, cols), View(d_x, rows, cols), d_weight);
+      ops.RmsNormBackward(View(x, rows, cols), weight, 1e-5f, View(d_out, rows, cols),
+                          View(d_x, rows, cols), d_weight);
       return Outputs{d_x, d_weight};
     };
     // Magnitudes of both terms of d_x, and of the terms of d_weight with what it starts from.
@@ -96,7 +102,8 @@ TEST_P(CpuBackward, RmsNormAgrees) {
       const double r = 1 / std::sqrt(squares / static_cast<double>(n) + 1e-5);
       for (size_t i = 0; i < n; ++i) {
         const double value = std::abs(double{x[row + i]}), d = std::abs(double{d_out[row + i]});
-        magnitude_x[row + i] = r * d * std::abs(double{weight[i]}) + value * r * r * r * projection / static_cast<double>(n);
+        magnitude_x[row + i] = r * d * std::abs(double{weight[i]}) +
+                               value * r * r * r * projection / static_cast<double>(n);
         magnitude_weight[i] += r * d * value;
       }
     }
@@ -109,13 +116,16 @@ TEST_P(CpuBackward, RmsNormAgrees) {
 
 TEST_P(CpuBackward, MatMulAgreesForEveryShape) {
   const std::vector<std::array<int64_t, 3>> shapes = {
-      {0, 5, 7},    {1, 1, 1},     {3, 7, 5},     {2, 65, 33},   {7, 33, 31},  {14, 32, 64},
-      {29, 64, 70}, {65, 100, 80}, {300, 9, 40},  {13, 270, 8},  {40, 30, 530}, {270, 290, 17}};
-  for (const auto& [t, n, k] : shapes) {
+      {0, 5, 7},     {1, 1, 1},      {3, 7, 5},     {2, 65, 33},  {7, 33, 31},
+      {14, 32, 64},  {29, 64, 70},   {65, 100, 80}, {300, 9, 40}, {13, 270, 8},
+      {40, 30, 530}, {270, 290, 17}, {700, 60, 530}};
+  for (const auto& shape : shapes) {
+    const int64_t t = shape[0], n = shape[1], k = shape[2];
     SCOPED_TRACE(testing::Message() << "T " << t << " N " << n << " K " << k);
     auto x = NormalValues(t * k, 1), w = NormalValues(n * k, 2), d_out = NormalValues(t * n, 3);
-    const auto product = [&, t = t, n = n, k = k](BackwardOps& ops, auto& xs, auto& ws, auto& ds, auto d_x, auto d_w) {
-      ops.MatMulBackward(View(xs, t, k), View(ws, n, k), View(ds, t, n), View(d_x, t, k), View(d_w, n, k));
+    const auto product = [&](BackwardOps& ops, auto& xs, auto& ws, auto& ds, auto d_x, auto d_w) {
+      ops.MatMulBackward(View(xs, t, k), View(ws, n, k), View(ds, t, n), View(d_x, t, k),
+                         View(d_w, n, k));
       return Outputs{d_x, d_w};
     };
     const auto initial_x = NormalValues(t * k, 4), initial_w = NormalValues(n * k, 5);
@@ -123,8 +133,9 @@ TEST_P(CpuBackward, MatMulAgreesForEveryShape) {
     const Outputs magnitudes =
         product(*reference_, abs_x, abs_w, abs_d, Magnitudes(initial_x), Magnitudes(initial_w));
     Expect([&](BackwardOps& ops) { return product(ops, x, w, d_out, initial_x, initial_w); },
-           [&, t = t, n = n](size_t output, size_t i) {
-             return static_cast<double>((output == 0 ? n : t) + 4) * kU * double{magnitudes[output][i]};
+           [&](size_t output, size_t i) {
+             return static_cast<double>((output == 0 ? n : t) + 4) * kU *
+                    double{magnitudes[output][i]};
            });
   }
 }
@@ -138,19 +149,24 @@ TEST_P(CpuBackward, MatMulReadsStridedRowsAndLeavesOutWhatIsEmpty) {
                        want_w ? Mat<float>{d_w.data(), 9, 8, 9} : Mat<float>{});
     return Outputs{d_x, d_w};
   };
-  Expect([&](BackwardOps& ops) { return run(ops, true, true); }, [](size_t, size_t) { return 30 * kU * 60; });
+  Expect([&](BackwardOps& ops) { return run(ops, true, true); },
+         [](size_t, size_t) { return 30 * kU * 60; });
   const Outputs both = run(*one_ops_, true, true), none = run(*one_ops_, false, false);
   EXPECT_EQ(run(*one_ops_, true, false), (Outputs{both[0], none[1]}));
   EXPECT_EQ(run(*one_ops_, false, true), (Outputs{none[0], both[1]}));
   EXPECT_EQ(none, (Outputs{NormalValues(20 * 10, 4), NormalValues(9 * 9, 5)}));
 }
 
-// d_x of a row does not depend on the rows beside it, though few rows and many are computed differently.
+// d_x of a row does not depend on the rows beside it, though few rows and many are computed
+// differently.
 TEST_P(CpuBackward, MatMulRowsAreIndependent) {
-  auto x = NormalValues(100 * 300, 1), w = NormalValues(290 * 300, 2), d_out = NormalValues(100 * 290, 3);
+  auto x = NormalValues(100 * 300, 1), w = NormalValues(290 * 300, 2),
+       d_out = NormalValues(100 * 290, 3);
   std::vector<float> all(100 * 300), few(3 * 300);
-  one_ops_->MatMulBackward(View(x, 100, 300), View(w, 290, 300), View(d_out, 100, 290), View(all, 100, 300), {});
-  one_ops_->MatMulBackward(View(x, 3, 300), View(w, 290, 300), View(d_out, 3, 290), View(few, 3, 300), {});
+  one_ops_->MatMulBackward(View(x, 100, 300), View(w, 290, 300), View(d_out, 100, 290),
+                           View(all, 100, 300), {});
+  one_ops_->MatMulBackward(View(x, 3, 300), View(w, 290, 300), View(d_out, 3, 290),
+                           View(few, 3, 300), {});
   EXPECT_EQ(few, std::vector<float>(all.begin(), all.begin() + 900));
 }
 
@@ -159,7 +175,9 @@ TEST_P(CpuBackward, RopeAgreesInBothLayouts) {
   for (const RopeLayout layout : {RopeLayout::kHalfSplit, RopeLayout::kInterleaved}) {
     for (const int64_t dim : {2, 6, 40}) {
       std::vector<double> inv_freq;
-      for (int64_t i = 0; i < dim / 2; ++i) inv_freq.push_back(std::pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(dim)));
+      for (int64_t i = 0; i < dim / 2; ++i)
+        inv_freq.push_back(
+            std::pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(dim)));
       const std::vector<int64_t> positions = {0, 1, 2, 0, 500, 1000000};
       const auto magnitudes = Magnitudes(NormalValues(6 * 3 * dim, 1));
       const double most = *std::max_element(magnitudes.begin(), magnitudes.end());
@@ -178,21 +196,25 @@ struct AttentionMagnitudes {
   std::vector<double> d_q, d_k, d_v;
   double score = 0;  // the largest sum of |q k| / sqrt(D), or |lse|
 
-  explicit AttentionMagnitudes(const AttentionCase& c) : d_q(c.q.size()), d_k(c.k.size()), d_v(c.k.size()) {
+  explicit AttentionMagnitudes(const AttentionCase& c)
+      : d_q(c.q.size()), d_k(c.k.size()), d_v(c.k.size()) {
     const double scale = 1 / std::sqrt(static_cast<double>(c.dim));
     for (int64_t t = 0; t < c.rows; ++t) {
       const int64_t position = c.positions[static_cast<size_t>(t)];
       for (int64_t head = 0; head < c.num_heads; ++head) {
         const auto q = static_cast<size_t>((t * c.num_heads + head) * c.dim);
         const double lse = c.lse[static_cast<size_t>(t * c.num_heads + head)];
-        for (int64_t key = c.window > 0 ? std::max<int64_t>(0, position - c.window + 1) : 0; key <= position; ++key) {
+        for (int64_t key = c.window > 0 ? std::max<int64_t>(0, position - c.window + 1) : 0;
+             key <= position; ++key) {
           const auto kv = static_cast<size_t>(
-              ((t - position + key) * c.num_kv_heads + head * c.num_kv_heads / c.num_heads) * c.dim);
+              ((t - position + key) * c.num_kv_heads + head * c.num_kv_heads / c.num_heads) *
+              c.dim);
           double dot = 0, dot_magnitude = 0, d_p = 0;
           for (size_t i = 0; i < static_cast<size_t>(c.dim); ++i) {
             dot += double{c.q[q + i]} * double{c.k[kv + i]} * scale;
             dot_magnitude += std::abs(double{c.q[q + i]} * double{c.k[kv + i]}) * scale;
-            d_p += std::abs(double{c.d_out[q + i]}) * (std::abs(double{c.v[kv + i]}) + std::abs(double{c.out[q + i]}));
+            d_p += std::abs(double{c.d_out[q + i]}) *
+                   (std::abs(double{c.v[kv + i]}) + std::abs(double{c.out[q + i]}));
           }
           score = std::max({score, dot_magnitude, std::abs(lse)});
           const double p = std::exp(dot - lse);
@@ -207,51 +229,68 @@ struct AttentionMagnitudes {
   }
 };
 
-// A probability is exp of a score good to (D + 4) u of its magnitude and of the lse's; d_p - delta is good to (D + 2) u; then come
-// a few products and a sum over at most n terms, so each term's relative share is the sum of these.
+// A probability is exp of a score good to (D + 4) u of its magnitude and of the lse's; d_p - delta
+// is good to (D + 2) u; then come a few products and a sum over at most n terms, so each term's
+// relative share is the sum of these.
 TEST_P(CpuBackward, AttentionAgrees) {
   struct Shape {
     int64_t num_heads, num_kv_heads, dim, window;
     std::vector<int64_t> lengths;
   };
-  const std::vector<Shape> shapes = {
-      {1, 1, 1, 0, {1}},           {2, 2, 8, 0, {7, 1, 65}}, {4, 2, 32, 0, {100, 300, 20}},
-      {3, 1, 20, 0, {257, 256, 2}}, {2, 1, 32, 5, {140}},    {4, 2, 16, 100, {330, 31}},
-      {2, 1, 8, 256, {600}},       {1, 1, 40, 1, {70}},      {2, 2, 64, 0, {513}}};
+  const std::vector<Shape> shapes = {{1, 1, 1, 0, {1}},
+                                     {2, 2, 8, 0, {7, 1, 65}},
+                                     {4, 2, 32, 0, {100, 300, 20}},
+                                     {3, 1, 20, 0, {257, 256, 2}},
+                                     {2, 1, 32, 5, {140}},
+                                     {4, 2, 16, 100, {330, 31}},
+                                     {2, 1, 8, 256, {600}},
+                                     {1, 1, 40, 1, {70}},
+                                     {2, 2, 64, 0, {513}}};
   for (const Shape& shape : shapes) {
-    const AttentionCase c(shape.num_heads, shape.num_kv_heads, shape.dim, shape.window, shape.lengths, 30);
-    SCOPED_TRACE(testing::Message() << c.num_heads << " heads of " << c.dim << ", window " << c.window << ", rows " << c.rows);
+    const AttentionCase c(shape.num_heads, shape.num_kv_heads, shape.dim, shape.window,
+                          shape.lengths, 30);
+    SCOPED_TRACE(testing::Message() << c.num_heads << " heads of " << c.dim << ", window "
+                                    << c.window << ", rows " << c.rows);
     const AttentionMagnitudes magnitudes(c);
     const auto run = [&](BackwardOps& ops) {
-      auto d_q = NormalValues(std::ssize(c.q), 5), d_k = NormalValues(std::ssize(c.k), 6), d_v = d_k;
+      auto d_q = NormalValues(std::ssize(c.q), 5), d_k = NormalValues(std::ssize(c.k), 6),
+           d_v = d_k;
       c.Run(ops, View(d_q, c.rows, c.num_heads * c.dim), View(d_k, c.rows, c.num_kv_heads * c.dim),
             View(d_v, c.rows, c.num_kv_heads * c.dim));
       return Outputs{d_q, d_k, d_v};
     };
-    const int64_t longest = *std::max_element(c.lengths.begin(), c.lengths.end()) * c.num_heads / c.num_kv_heads;
+    const int64_t longest =
+        *std::max_element(c.lengths.begin(), c.lengths.end()) * c.num_heads / c.num_kv_heads;
     const double relative = kExpError + static_cast<double>(c.dim + 6) * kU * 2 * magnitudes.score +
                             static_cast<double>(c.dim + longest + 12) * kU;
     Expect(run, [&](size_t output, size_t i) {
-      const auto& terms = output == 0 ? magnitudes.d_q : output == 1 ? magnitudes.d_k : magnitudes.d_v;
-      return relative * terms[i] + static_cast<double>(longest / 64 + 2) * kU * 6;  // and the roundings of partial sums
+      const auto& terms = output == 0   ? magnitudes.d_q
+                          : output == 1 ? magnitudes.d_k
+                                        : magnitudes.d_v;
+      return relative * terms[i] +
+             static_cast<double>(longest / 64 + 2) * kU * 6;  // and the roundings of partial sums
     });
   }
 }
 
-// The sigmoid is good to Exp's error and three roundings; silu' adds a product of magnitude up to 1 + |g|.
+// The sigmoid is good to Exp's error and three roundings; silu' adds a product of magnitude up to 1
+// + |g|.
 TEST_P(CpuBackward, SwiGluAgrees) {
-  for (const auto& [rows, cols] : std::vector<std::pair<int64_t, int64_t>>{{0, 3}, {1, 1}, {3, 7}, {20, 100}}) {
-    auto gate = NormalValues(rows * cols, 1, 4), up = NormalValues(rows * cols, 2), d_out = NormalValues(rows * cols, 3);
+  for (const auto& shape :
+       std::vector<std::pair<int64_t, int64_t>>{{0, 3}, {1, 1}, {3, 7}, {20, 100}}) {
+    const int64_t rows = shape.first, cols = shape.second;
+    auto gate = NormalValues(rows * cols, 1, 4), up = NormalValues(rows * cols, 2),
+         d_out = NormalValues(rows * cols, 3);
     if (rows == 20) {
       gate[0] = 100;
       gate[1] = -100;
       gate[2] = 0;
     }
     const auto initial = NormalValues(rows * cols, 4);
-    const auto run = [&, rows = rows, cols = cols](BackwardOps& ops) {
+    const auto run = [&](BackwardOps& ops) {
       auto d_gate = initial, d_up = initial;
-      ops.SwiGluBackward(View(gate, rows, cols), View(up, rows, cols), View(d_out, rows, cols), View(d_gate, rows, cols),
-                         View(d_up, rows, cols));
+      ops.SwiGluBackward(View(gate, rows, cols), View(up, rows, cols), View(d_out, rows, cols),
+                         View(d_gate, rows, cols), View(d_up, rows, cols));
       return Outputs{d_gate, d_up};
     };
     Expect(run, [&](size_t output, size_t i) {
@@ -289,7 +328,8 @@ TEST_P(CpuBackward, GatherRowsAgrees) {
     auto d_rows = NormalValues(routed.num_rows * cols, 1);
     const auto run = [&](BackwardOps& ops) {
       auto d_x = NormalValues(19 * cols, 2);
-      ops.GatherRowsBackward(routed.view(), View(d_rows, routed.num_rows, cols), View(d_x, 19, cols));
+      ops.GatherRowsBackward(routed.view(), View(d_rows, routed.num_rows, cols),
+                             View(d_x, 19, cols));
       return Outputs{d_x};
     };
     Expect(run, [](size_t, size_t) { return 3 * kU * 18; });
@@ -302,21 +342,26 @@ TEST_P(CpuBackward, CombineRowsAgrees) {
     auto rows = NormalValues(routed.num_rows * cols, 1), d_out = NormalValues(19 * cols, 2);
     const auto run = [&](BackwardOps& ops) {
       auto d_rows = NormalValues(routed.num_rows * cols, 3), d_gates = NormalValues(19 * 2, 4);
-      ops.CombineRowsBackward(View(rows, routed.num_rows, cols), routed.view(), View(d_out, 19, cols),
-                              View(d_rows, routed.num_rows, cols), View(d_gates, 19, 2));
+      ops.CombineRowsBackward(View(rows, routed.num_rows, cols), routed.view(),
+                              View(d_out, 19, cols), View(d_rows, routed.num_rows, cols),
+                              View(d_gates, 19, 2));
       return Outputs{d_rows, d_gates};
     };
-    // One product below 36 into a sum; a sum of cols such products, of magnitude 2/pi each on average, 2 to be safe.
+    // One product below 36 into a sum; a sum of cols such products, of magnitude 2/pi each on
+    // average, 2 to be safe.
     Expect(run, [&](size_t output, size_t) {
-      return output == 0 ? 2 * kU * 36 : static_cast<double>(cols + 2) * kU * 2 * static_cast<double>(cols + 6);
+      return output == 0 ? 2 * kU * 36
+                         : static_cast<double>(cols + 2) * kU * 2 * static_cast<double>(cols + 6);
     });
   }
 }
 
-// A softmax is good to Exp's error, the rounding of logit - max, and the sum's n roundings; the loss to the same, absolute.
+// A softmax is good to Exp's error, the rounding of logit - max, and the sum's n roundings; the
+// loss to the same, absolute.
 TEST_P(CpuBackward, CrossEntropyAgrees) {
   for (const int64_t cols : {1, 7, 40, 1000}) {
-    std::vector<int32_t> targets = {0, static_cast<int32_t>(cols - 1), -1, static_cast<int32_t>(cols / 2), -100};
+    std::vector<int32_t> targets = {0, static_cast<int32_t>(cols - 1), -1,
+                                    static_cast<int32_t>(cols / 2), -100};
     const auto logits = NormalValues(5 * cols, 1, 5);
     const auto run = [&](BackwardOps& ops) {
       auto gradient = logits;
@@ -325,7 +370,9 @@ TEST_P(CpuBackward, CrossEntropyAgrees) {
       return Outputs{gradient, losses};
     };
     const double relative = 2 * kExpError + static_cast<double>(cols + 60) * kU;
-    Expect(run, [&](size_t output, size_t) { return output == 0 ? 0.5 * relative : relative + 20 * kU; });
+    Expect(run, [&](size_t output, size_t) {
+      return output == 0 ? 0.5 * relative : relative + 20 * kU;
+    });
   }
 }
 
@@ -337,12 +384,16 @@ TEST_P(CpuBackward, CrossEntropyOfHugeAndMaskedLogitsIsFinite) {
   EXPECT_EQ(logits, (std::vector<float>{0, 0, 0, 0}));
 }
 
-// A moment is two products and a sum; the update a square root, a quotient and a handful of products: 16 roundings in all.
+// A moment is two products and a sum; the update a square root, a quotient and a handful of
+// products: 16 roundings in all.
 TEST_P(CpuBackward, AdamWAgrees) {
   for (const int64_t size : {0, 1, 7, 100, 40000}) {
     const auto gradient = NormalValues(size, 1);
-    const AdamWSettings settings = {
-        .learning_rate = 0.01f, .epsilon = 1e-8f, .weight_decay = 0.1f, .gradient_scale = 0.7f, .step = 3};
+    const AdamWSettings settings = {.learning_rate = 0.01f,
+                                    .epsilon = 1e-8f,
+                                    .weight_decay = 0.1f,
+                                    .gradient_scale = 0.7f,
+                                    .step = 3};
     const auto parameter = NormalValues(size, 2), moment1 = NormalValues(size, 3, 0.1);
     const auto moment2 = Magnitudes(NormalValues(size, 4, 0.1));
     const auto run = [&](BackwardOps& ops) {
@@ -355,7 +406,8 @@ TEST_P(CpuBackward, AdamWAgrees) {
       const double v = double{moment2[i]} * 0.95 + 0.05 * g * g;
       if (output == 1) return 4 * kU * m;
       if (output == 2) return 6 * kU * v;
-      return 4 * kU * std::abs(double{parameter[i]}) + 16 * kU * 0.01 * 4 * m / (std::sqrt(v) + 1e-8);
+      return 4 * kU * std::abs(double{parameter[i]}) +
+             16 * kU * 0.01 * 4 * m / (std::sqrt(v) + 1e-8);
     });
   }
 }
@@ -364,7 +416,8 @@ TEST_P(CpuBackward, AdamWAgrees) {
 TEST_P(CpuBackward, SumOfSquaresAgrees) {
   for (const int64_t size : {0, 1, 17, 16384, 50001}) {
     const auto values = NormalValues(size, 1);
-    const double expected = reference_->SumOfSquares(values), actual = one_ops_->SumOfSquares(values);
+    const double expected = reference_->SumOfSquares(values),
+                 actual = one_ops_->SumOfSquares(values);
     EXPECT_NEAR(actual, expected, static_cast<double>(size) * 0x1p-53 * expected);
     EXPECT_EQ(three_ops_->SumOfSquares(values), actual);
   }

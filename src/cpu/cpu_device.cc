@@ -14,14 +14,19 @@ namespace {
 const KernelTable& KernelsOf(Isa isa) {
   CADRE_CHECK(HasIsa(isa));
   switch (isa) {
-    case Isa::kScalar: return ScalarKernels();
-    case Isa::kAvx2: return Avx2Kernels();
-    case Isa::kAvx512: return Avx512Kernels();
+    case Isa::kScalar:
+      return ScalarKernels();
+    case Isa::kAvx2:
+      return Avx2Kernels();
+    case Isa::kAvx512:
+      return Avx512Kernels();
   }
   return ScalarKernels();
 }
 
-bool SameShape(Mat<const float> a, Mat<const float> b) { return a.rows == b.rows && a.cols == b.cols; }
+bool SameShape(Mat<const float> a, Mat<const float> b) {
+  return a.rows == b.rows && a.cols == b.cols;
+}
 
 // The keys that a row may see, and that the batch fits together.
 void CheckBatch(const KvBatch& batch, int64_t num_rows) {
@@ -30,7 +35,8 @@ void CheckBatch(const KvBatch& batch, int64_t num_rows) {
   for (size_t t = 0; t < batch.positions.size(); ++t) {
     CADRE_CHECK(static_cast<size_t>(batch.sequence_of_row[t]) < batch.sequences.size());
     const KvSequence& sequence = batch.sequences[static_cast<size_t>(batch.sequence_of_row[t])];
-    CADRE_CHECK(static_cast<uint64_t>(batch.positions[t]) < sequence.pages.size() * uint64_t{kKvBlock});
+    CADRE_CHECK(static_cast<uint64_t>(batch.positions[t]) <
+                sequence.pages.size() * uint64_t{kKvBlock});
   }
 }
 
@@ -46,17 +52,21 @@ class CpuDevice : public Device {
     matmul_.DecodeRows(table, ids, out);
   }
 
-  void RmsNorm(Mat<const float> x, std::span<const float> weight, float eps, Mat<float> out) override {
+  void RmsNorm(Mat<const float> x, std::span<const float> weight, float eps,
+               Mat<float> out) override {
     CADRE_CHECK(SameShape(x, out) && static_cast<int64_t>(weight.size()) == x.cols);
-    ForRows(x.rows, [&](int64_t t) { kernels_.rms_norm(x.row(t), weight.data(), eps, x.cols, out.row(t)); });
+    ForRows(x.rows, [&](int64_t t) {
+      kernels_.rms_norm(x.row(t), weight.data(), eps, x.cols, out.row(t));
+    });
   }
 
-  void MatMul(Mat<const float> x, const Weight& w, ActivationType activation, Mat<float> out) override {
+  void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
+              Mat<float> out) override {
     matmul_.Run(x, w, activation, out);
   }
 
-  void Rope(Mat<float> x, int64_t head_dim, std::span<const int64_t> positions, std::span<const double> inv_freq,
-            RopeLayout layout) override {
+  void Rope(Mat<float> x, int64_t head_dim, std::span<const int64_t> positions,
+            std::span<const double> inv_freq, RopeLayout layout) override {
     CADRE_CHECK(head_dim % 2 == 0 && x.cols % head_dim == 0);
     CADRE_CHECK(static_cast<int64_t>(inv_freq.size()) == head_dim / 2);
     CADRE_CHECK(static_cast<int64_t>(positions.size()) == x.rows);
@@ -75,23 +85,26 @@ class CpuDevice : public Device {
     threads_.ParallelFor(shape.num_kv_heads, [&](int64_t head, int thread) {
       for (int64_t t = 0; t < k.rows; ++t) {
         const int64_t position = batch.positions[static_cast<size_t>(t)];
-        const KvSequence& sequence = batch.sequences[static_cast<size_t>(batch.sequence_of_row[static_cast<size_t>(t)])];
-        kernels_.store_kv({.type = shape.type,
-                           .head_dim = shape.head_dim,
-                           .slot = position % kKvBlock,
-                           .block_bytes = shape.block_bytes(),
-                           .k = k.row(t) + head * shape.head_dim,
-                           .v = v.row(t) + head * shape.head_dim,
-                           .block = sequence.HeadBlock(shape, position / kKvBlock, batch.layer, head),
-                           .scratch = scratch_.data() + thread * shape.head_dim});
+        const KvSequence& sequence =
+            batch.sequences[static_cast<size_t>(batch.sequence_of_row[static_cast<size_t>(t)])];
+        kernels_.store_kv(
+            {.type = shape.type,
+             .head_dim = shape.head_dim,
+             .slot = position % kKvBlock,
+             .block_bytes = shape.block_bytes(),
+             .k = k.row(t) + head * shape.head_dim,
+             .v = v.row(t) + head * shape.head_dim,
+             .block = sequence.HeadBlock(shape, position / kKvBlock, batch.layer, head),
+             .scratch = scratch_.data() + thread * shape.head_dim});
       }
     });
   }
 
-  void Attention(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch, Mat<float> out,
-                 Mat<float> lse) override {
+  void Attention(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch,
+                 Mat<float> out, Mat<float> lse) override {
     const KvShape& shape = batch.shape;
-    CADRE_CHECK(SameShape(q, out) && q.cols == num_heads * shape.head_dim && num_heads % shape.num_kv_heads == 0);
+    CADRE_CHECK(SameShape(q, out) && q.cols == num_heads * shape.head_dim &&
+                num_heads % shape.num_kv_heads == 0);
     CADRE_CHECK(lse.empty() || (lse.rows == q.rows && lse.cols == num_heads));
     CADRE_CHECK(window >= 0);
     CheckBatch(batch, q.rows);
@@ -99,22 +112,26 @@ class CpuDevice : public Device {
     const int64_t scratch_size = kMaxSharedHeads * (kKvBlock + shape.head_dim);
     scratch_.Reserve(threads_.num_threads() * scratch_size);
     threads_.ParallelFor(q.rows * shape.num_kv_heads, [&](int64_t i, int thread) {
-      const int64_t t = q.rows - 1 - i / shape.num_kv_heads;  // the longest first: the tail of the loop is then short
+      const int64_t t =
+          q.rows - 1 -
+          i / shape.num_kv_heads;  // the longest first: the tail of the loop is then short
       const int64_t kv_head = i % shape.num_kv_heads;
       const int64_t end = batch.positions[static_cast<size_t>(t)] + 1;
-      const KvSequence& sequence = batch.sequences[static_cast<size_t>(batch.sequence_of_row[static_cast<size_t>(t)])];
-      kernels_.attend({.type = shape.type,
-                       .head_dim = shape.head_dim,
-                       .pages = sequence.pages.data(),
-                       .head_offset = (batch.layer * shape.num_kv_heads + kv_head) * shape.head_bytes(),
-                       .block_bytes = shape.block_bytes(),
-                       .q = q.row(t) + kv_head * shared * shape.head_dim,
-                       .heads = shared,
-                       .begin = window > 0 ? std::max<int64_t>(0, end - window) : 0,
-                       .end = end,
-                       .out = out.row(t) + kv_head * shared * shape.head_dim,
-                       .lse = lse.empty() ? nullptr : lse.row(t) + kv_head * shared,
-                       .scratch = scratch_.data() + thread * scratch_size});
+      const KvSequence& sequence =
+          batch.sequences[static_cast<size_t>(batch.sequence_of_row[static_cast<size_t>(t)])];
+      kernels_.attend(
+          {.type = shape.type,
+           .head_dim = shape.head_dim,
+           .pages = sequence.pages.data(),
+           .head_offset = (batch.layer * shape.num_kv_heads + kv_head) * shape.head_bytes(),
+           .block_bytes = shape.block_bytes(),
+           .q = q.row(t) + kv_head * shared * shape.head_dim,
+           .heads = shared,
+           .begin = window > 0 ? std::max<int64_t>(0, end - window) : 0,
+           .end = end,
+           .out = out.row(t) + kv_head * shared * shape.head_dim,
+           .lse = lse.empty() ? nullptr : lse.row(t) + kv_head * shared,
+           .scratch = scratch_.data() + thread * scratch_size});
     });
   }
 
@@ -125,7 +142,8 @@ class CpuDevice : public Device {
 
   void SwiGlu(Mat<const float> gate, Mat<const float> up, Mat<float> out) override {
     CADRE_CHECK(SameShape(gate, up) && SameShape(gate, out));
-    ForRows(gate.rows, [&](int64_t t) { kernels_.swiglu(gate.row(t), up.row(t), gate.cols, out.row(t)); });
+    ForRows(gate.rows,
+            [&](int64_t t) { kernels_.swiglu(gate.row(t), up.row(t), gate.cols, out.row(t)); });
   }
 
   void GatherRows(Mat<const float> x, const DispatchView& plan, Mat<float> out) override {

@@ -1,5 +1,6 @@
-// The CPU as a Device, on the kernels of one instruction set. Cuts every operation by output rows, never within a sum, so
-// neither threads nor batch show in the bits. One caller at a time: the scratch is the device's own.
+// The CPU as a Device, on the kernels of one instruction set. Cuts every operation by output rows,
+// never within a sum, so neither threads nor batch show in the bits. One caller at a time: the
+// scratch is the device's own.
 #pragma once
 
 #include <memory>

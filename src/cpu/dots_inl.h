@@ -1,5 +1,6 @@
-// Matrix products as register tiles of dot products. Vectors run along K; every tile shape adds a row's products in the same
-// lanes in the same order and reduces them by the same tree, so the shape cannot show in the bits. Include after unpack_inl.h.
+// Matrix products as register tiles of dot products. Vectors run along K; every tile shape adds a
+// row's products in the same lanes in the same order and reduces them by the same tree, so the
+// shape cannot show in the bits. Include after unpack_inl.h.
 #pragma once
 
 #include "cpu/unpack_inl.h"
@@ -38,12 +39,14 @@ struct FloatTile {
       }
     }
     for (int t = 0; t < T; ++t) {
-      for (int r = 0; r < R; ++r) a.out[(token + t) * a.out_stride + row + r] = SumLanes(sums[r][t]);
+      for (int r = 0; r < R; ++r)
+        a.out[(token + t) * a.out_stride + row + r] = SumLanes(sums[r][t]);
     }
   }
 };
 
-// R weight rows times T token rows of bytes: an integer dot product per lane of four values, scaled by both scales.
+// R weight rows times T token rows of bytes: an integer dot product per lane of four values, scaled
+// by both scales.
 struct ByteTile {
   using Args = ByteDots;
 
@@ -69,26 +72,30 @@ struct ByteTile {
         const TokenBytes values = LoadTokenBytes(x + t * stride + k);
         const VecF token_scales = LoadF32(x_scales + (t * stride + k) / 4);
         for (int r = 0; r < R; ++r) {
-          sums[r][t] = MulAdd(DotBytes(weights[r], values), Mul(scales[r], token_scales), sums[r][t]);
+          sums[r][t] =
+              MulAdd(DotBytes(weights[r], values), Mul(scales[r], token_scales), sums[r][t]);
         }
       }
     }
     if (a.has_offsets) SubtractOffsets<R, T>(a, row, token, sums);
     for (int t = 0; t < T; ++t) {
-      for (int r = 0; r < R; ++r) a.out[(token + t) * a.out_stride + row + r] = SumLanes(sums[r][t]);
+      for (int r = 0; r < R; ++r)
+        a.out[(token + t) * a.out_stride + row + r] = SumLanes(sums[r][t]);
     }
   }
 
   // Weights are value * scale - offset: the offset meets the sum of the token's values.
   template <int R, int T>
-  static inline void SubtractOffsets(const Args& a, int64_t row, int64_t token, VecF (&sums)[R][T]) {
+  static inline void SubtractOffsets(const Args& a, int64_t row, int64_t token,
+                                     VecF (&sums)[R][T]) {
     const int64_t count = a.x.offset_stride;
     const float* w = OffsetsOf(a.weights, row);
     const float* x = OffsetsOf(a.x, token);
     for (int64_t g = 0; g < count; g += kLanes) {
       for (int t = 0; t < T; ++t) {
         const VecF token_sums = LoadF32(x + t * count + g);
-        for (int r = 0; r < R; ++r) sums[r][t] = NegMulAdd(LoadF32(w + r * count + g), token_sums, sums[r][t]);
+        for (int r = 0; r < R; ++r)
+          sums[r][t] = NegMulAdd(LoadF32(w + r * count + g), token_sums, sums[r][t]);
       }
     }
   }
@@ -96,7 +103,10 @@ struct ByteTile {
 
 template <typename Tile, int T>
 inline void RunRows(const typename Tile::Args& args, int64_t token) {
-  constexpr int kRows = T == 1 ? 4 : kTileRows;  // one token leaves registers for more rows, and needs them to hide latency
+  constexpr int kRows =
+      T == 1
+          ? 4
+          : kTileRows;  // one token leaves registers for more rows, and needs them to hide latency
   int64_t row = 0;
   for (; row + kRows <= args.rows; row += kRows) Tile::template Run<kRows, T>(args, row, token);
   for (; row < args.rows; ++row) Tile::template Run<1, T>(args, row, token);
@@ -105,7 +115,8 @@ inline void RunRows(const typename Tile::Args& args, int64_t token) {
 template <typename Tile>
 inline void RunTiles(const typename Tile::Args& args) {
   int64_t token = 0;
-  for (; token + kTileTokens <= args.tokens; token += kTileTokens) RunRows<Tile, kTileTokens>(args, token);
+  for (; token + kTileTokens <= args.tokens; token += kTileTokens)
+    RunRows<Tile, kTileTokens>(args, token);
   for (; token + 2 <= args.tokens; token += 2) RunRows<Tile, 2>(args, token);
   if (token < args.tokens) RunRows<Tile, 1>(args, token);
 }

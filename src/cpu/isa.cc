@@ -19,9 +19,12 @@ bool HasF16c() {
 
 std::string_view IsaName(Isa isa) {
   switch (isa) {
-    case Isa::kScalar: return "scalar";
-    case Isa::kAvx2: return "avx2";
-    case Isa::kAvx512: return "avx512";
+    case Isa::kScalar:
+      return "scalar";
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kAvx512:
+      return "avx512";
   }
   CADRE_CHECK(false && "an Isa outside the list");
   return {};
@@ -29,12 +32,14 @@ std::string_view IsaName(Isa isa) {
 
 bool HasIsa(Isa isa) {
   switch (isa) {
-    case Isa::kScalar: return true;
-    case Isa::kAvx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
+    case Isa::kScalar:
+      return true;
+    case Isa::kAvx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
     case Isa::kAvx512:
-      return HasIsa(Isa::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-             __builtin_cpu_supports("avx512vnni");
+      return HasIsa(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
   }
   return false;
 }
@@ -55,7 +60,8 @@ Isa ParseIsa(std::string_view name) {
     here += here.empty() ? "" : ", ";
     here += IsaName(isa);
   }
-  throw Error("instruction set: is {} but must be one that this machine has: {}", Printable(name), here);
+  throw Error("instruction set: is {} but must be one that this machine has: {}", Printable(name),
+              here);
 }
 
 }  // namespace cadre

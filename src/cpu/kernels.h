@@ -1,6 +1,7 @@
-// The inner loops of the CPU device as one table of functions per instruction set. Arguments are plain pointers and numbers: a
-// kernel file may use no inline function of a class, see simd_avx512_inl.h. No kernel checks, throws, allocates or locks; the
-// device does what is needed of that. Every output row depends on its own input row only, bit for bit, for any tile.
+// The inner loops of the CPU device as one table of functions per instruction set. Arguments are
+// plain pointers and numbers: a kernel file may use no inline function of a class, see
+// simd_avx512_inl.h. No kernel checks, throws, allocates or locks; the device does what is needed
+// of that. Every output row depends on its own input row only, bit for bit, for any tile.
 #pragma once
 
 #include <cstddef>
@@ -11,12 +12,13 @@
 
 namespace cadre {
 
-// Rows of signed bytes with scales, of `stride` values (a multiple of 64; zero past the row's end): what weights of every
-// quantised type unpack to, and what activations round to.
+// Rows of signed bytes with scales, of `stride` values (a multiple of 64; zero past the row's end):
+// what weights of every quantised type unpack to, and what activations round to.
 struct ByteRows {
-  int8_t* values;   // [rows, stride]
-  float* scales;    // [rows, stride / 4] the scale of four values
-  float* offsets;   // [rows, offset_stride] per 32 values. Weights: what to subtract; tokens: the sum of the values
+  int8_t* values;  // [rows, stride]
+  float* scales;   // [rows, stride / 4] the scale of four values
+  float* offsets;  // [rows, offset_stride] per 32 values. Weights: what to subtract; tokens: the
+                   // sum of the values
   int64_t stride;
   int64_t offset_stride;  // stride / 32, rounded up to a multiple of 16
 };
@@ -40,7 +42,8 @@ struct ByteDots {
   int64_t out_stride;
 };
 
-// One row's query heads that share a key/value head, over the positions [begin, end) of one sequence.
+// One row's query heads that share a key/value head, over the positions [begin, end) of one
+// sequence.
 struct AttentionRow {
   KvType type;
   int64_t head_dim;
@@ -62,7 +65,7 @@ struct KvRow {
   int64_t head_dim;
   int64_t slot;
   int64_t block_bytes;
-  const float* k;   // [head_dim]
+  const float* k;  // [head_dim]
   const float* v;
   std::byte* block;  // the key block; value block and scales follow
   float* scratch;    // [head_dim]
@@ -70,7 +73,8 @@ struct KvRow {
 
 struct KernelTable {
   const char* name;
-  // [cols] values of a row of a float type or, through the unpacked form in `unpacked` (one row), of a quantised one.
+  // [cols] values of a row of a float type or, through the unpacked form in `unpacked` (one row),
+  // of a quantised one.
   void (*decode_row)(DType type, const std::byte* row, int64_t cols, ByteRows unpacked, float* out);
   void (*unpack_row)(DType type, const std::byte* row, int64_t cols, ByteRows rows, int64_t r);
   void (*round_row)(const float* x, int64_t cols, ByteRows rows, int64_t r);
@@ -80,7 +84,8 @@ struct KernelTable {
   void (*store_kv)(const KvRow& row);
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t cols, float* out);
   // Rotates `heads` heads by the angles whose cosines and sines are given: [head_dim / 2].
-  void (*rotate)(float* x, int64_t heads, int64_t head_dim, const float* cosines, const float* sines, bool interleaved);
+  void (*rotate)(float* x, int64_t heads, int64_t head_dim, const float* cosines,
+                 const float* sines, bool interleaved);
   void (*add)(const float* x, const float* y, int64_t cols, float* out);
   void (*swiglu)(const float* gate, const float* up, int64_t cols, float* out);
   // out += gate * row.

@@ -1,6 +1,8 @@
+// The kernels are written in terms of the vectors, which therefore come first.
+// clang-format off
 #include "cpu/simd_avx2_inl.h"
-// The kernels are written in terms of the vectors above.
 #include "cpu/kernels_inl.h"
+// clang-format on
 
 namespace cadre {
 

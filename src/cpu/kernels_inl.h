@@ -1,4 +1,5 @@
-// The kernels of one instruction set: the rest of them, and the table. Include after a simd_*_inl.h, once per kernels_*.cc.
+// The kernels of one instruction set: the rest of them, and the table. Include after a
+// simd_*_inl.h, once per kernels_*.cc.
 #pragma once
 
 #include "cpu/attention_inl.h"
@@ -25,7 +26,8 @@ inline void RmsNorm(const float* x, const float* weight, float eps, int64_t cols
   });
 }
 
-inline void Rotate(float* x, int64_t heads, int64_t head_dim, const float* cosines, const float* sines, bool interleaved) {
+inline void Rotate(float* x, int64_t heads, int64_t head_dim, const float* cosines,
+                   const float* sines, bool interleaved) {
   const int64_t half = head_dim / 2;
   const int64_t step = interleaved ? 2 : 1;
   const int64_t apart = interleaved ? 1 : half;
@@ -40,7 +42,9 @@ inline void Rotate(float* x, int64_t heads, int64_t head_dim, const float* cosin
 }
 
 inline void AddRows(const float* x, const float* y, int64_t cols, float* out) {
-  ForVectors(cols, [&](int64_t i, int64_t n) { StoreF32N(out + i, Add(LoadF32N(x + i, n), LoadF32N(y + i, n)), n); });
+  ForVectors(cols, [&](int64_t i, int64_t n) {
+    StoreF32N(out + i, Add(LoadF32N(x + i, n), LoadF32N(y + i, n)), n);
+  });
 }
 
 inline void SwiGlu(const float* gate, const float* up, int64_t cols, float* out) {

@@ -1,5 +1,6 @@
-// Matrix products on the CPU: rounds or takes the activations, unpacks a few weight rows at a time into each thread's scratch,
-// and runs the dot products of the instruction set. Cut by outputs and tokens, never along the sum.
+// Matrix products on the CPU: rounds or takes the activations, unpacks a few weight rows at a time
+// into each thread's scratch, and runs the dot products of the instruction set. Cut by outputs and
+// tokens, never along the sum.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,8 @@ class ByteRowsBuffer {
 
 class MatMulRunner {
  public:
-  MatMulRunner(const KernelTable& kernels, ThreadPool& threads) : kernels_(kernels), threads_(threads) {}
+  MatMulRunner(const KernelTable& kernels, ThreadPool& threads)
+      : kernels_(kernels), threads_(threads) {}
 
   // As Device::MatMul.
   void Run(Mat<const float> x, const Weight& w, ActivationType activation, Mat<float> out);

@@ -1,5 +1,5 @@
-// The cosines and sines of a step's rotations, kept until positions or frequencies change: every layer of a step rotates by the
-// same angles, twice.
+// The cosines and sines of a step's rotations, kept until positions or frequencies change: every
+// layer of a step rotates by the same angles, twice.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,10 @@ namespace cadre {
 
 class RopeAngles {
  public:
-  // Makes row(t) hold the angles positions[t] * inv_freq[i], worked out in double. Allocates when the step is the largest yet.
-  void Update(std::span<const int64_t> positions, std::span<const double> inv_freq, ThreadPool& threads);
+  // Makes row(t) hold the angles positions[t] * inv_freq[i], worked out in double. Allocates when
+  // the step is the largest yet.
+  void Update(std::span<const int64_t> positions, std::span<const double> inv_freq,
+              ThreadPool& threads);
 
   // [inv_freq.size()] each.
   const float* cosines(int64_t t) const { return table_.data() + 2 * t * num_pairs(); }

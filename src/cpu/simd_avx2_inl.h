@@ -1,6 +1,7 @@
-// Vectors of 8 floats and 32 bytes on AVX2 (with FMA and F16C), under the names that every simd_*_inl.h gives. Include it only
-// from a *_avx2.cc, and put what uses it into the same pair of namespaces: everything here is local to its object file, or the
-// linker could hand AVX2 code to a machine without it. No standard library inline functions for the same reason.
+// Vectors of 8 floats and 32 bytes on AVX2 (with FMA and F16C), under the names that every
+// simd_*_inl.h gives. Include it only from a *_avx2.cc, and put what uses it into the same pair of
+// namespaces: everything here is local to its object file, or the linker could hand AVX2 code to a
+// machine without it. No standard library inline functions for the same reason.
 #pragma once
 
 #include <immintrin.h>
@@ -15,7 +16,8 @@ namespace {
 using VecF = __m256;  // kLanes floats
 constexpr int64_t kLanes = 8;
 constexpr const char* kIsaName = "avx2";
-// Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four heads.
+// Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four
+// heads.
 constexpr int kTileRows = 2;
 constexpr int kTileTokens = 4;
 constexpr int kHeadVecs = 2;
@@ -27,7 +29,8 @@ inline __m256i FirstLanes(int64_t n) {
 
 inline VecF Zero() { return _mm256_setzero_ps(); }
 inline VecF Broadcast(float x) { return _mm256_set1_ps(x); }
-// Any alignment everywhere. ...N: the first n lanes, 0 <= n <= kLanes; loads give 0 in the others, stores leave them alone.
+// Any alignment everywhere. ...N: the first n lanes, 0 <= n <= kLanes; loads give 0 in the others,
+// stores leave them alone.
 inline VecF LoadF32(const void* p) { return _mm256_loadu_ps(static_cast<const float*>(p)); }
 inline VecF LoadF32N(const void* p, int64_t n) {
   return _mm256_maskload_ps(static_cast<const float*>(p), FirstLanes(n));
@@ -48,11 +51,19 @@ inline void StoreBytes(void* p, __m128i x, int64_t num_bytes) {
 }
 
 inline VecF FromF16(__m128i x) { return _mm256_cvtph_ps(x); }
-inline VecF FromBF16(__m128i x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16)); }
+inline VecF FromBF16(__m128i x) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
+}
 inline VecF FromI8(__m128i x) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)); }
-inline VecF LoadF16(const void* p) { return FromF16(_mm_loadu_si128(static_cast<const __m128i_u*>(p))); }
-inline VecF LoadBF16(const void* p) { return FromBF16(_mm_loadu_si128(static_cast<const __m128i_u*>(p))); }
-inline VecF LoadI8(const void* p) { return FromI8(_mm_loadl_epi64(static_cast<const __m128i_u*>(p))); }
+inline VecF LoadF16(const void* p) {
+  return FromF16(_mm_loadu_si128(static_cast<const __m128i_u*>(p)));
+}
+inline VecF LoadBF16(const void* p) {
+  return FromBF16(_mm_loadu_si128(static_cast<const __m128i_u*>(p)));
+}
+inline VecF LoadI8(const void* p) {
+  return FromI8(_mm_loadl_epi64(static_cast<const __m128i_u*>(p)));
+}
 inline VecF LoadF16N(const void* p, int64_t n) { return FromF16(LoadBytes(p, 2 * n)); }
 inline VecF LoadBF16N(const void* p, int64_t n) { return FromBF16(LoadBytes(p, 2 * n)); }
 inline VecF LoadI8N(const void* p, int64_t n) { return FromI8(LoadBytes(p, n)); }
@@ -70,8 +81,12 @@ inline VecF Div(VecF a, VecF b) { return _mm256_div_ps(a, b); }
 // The second operand where either is NaN.
 inline VecF Max(VecF a, VecF b) { return _mm256_max_ps(a, b); }
 inline VecF Min(VecF a, VecF b) { return _mm256_min_ps(a, b); }
-inline VecF MulAdd(VecF a, VecF b, VecF c) { return _mm256_fmadd_ps(a, b, c); }      // a * b + c, rounded once
-inline VecF NegMulAdd(VecF a, VecF b, VecF c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a * b, rounded once
+inline VecF MulAdd(VecF a, VecF b, VecF c) {
+  return _mm256_fmadd_ps(a, b, c);
+}  // a * b + c, rounded once
+inline VecF NegMulAdd(VecF a, VecF b, VecF c) {
+  return _mm256_fnmadd_ps(a, b, c);
+}  // c - a * b, rounded once
 
 // Lanes [begin, end) of x, `other` elsewhere; begin and end may lie outside [0, kLanes].
 inline VecF KeepLanes(VecF x, int64_t begin, int64_t end, float other) {
@@ -99,14 +114,16 @@ inline VecF PowerOfTwo(__m256i n) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
 }
 
-// e^x: relative error below 2^-22 where the result is normal, 0 below -87.33, infinity above 88.72, NaN for NaN; Exp(0) = 1.
+// e^x: relative error below 2^-22 where the result is normal, 0 below -87.33, infinity above 88.72,
+// NaN for NaN; Exp(0) = 1.
 inline VecF Exp(VecF x) {
   const VecF low = Broadcast(-87.33f);
   const VecF high = Broadcast(88.72283f);
   const VecF clamped = Min(high, Max(low, x));
   const __m256i n = _mm256_cvtps_epi32(Mul(clamped, Broadcast(1.44269504f)));
   const VecF nf = _mm256_cvtepi32_ps(n);
-  const VecF r = NegMulAdd(nf, Broadcast(-2.12194440e-4f), NegMulAdd(nf, Broadcast(0.693359375f), clamped));
+  const VecF r =
+      NegMulAdd(nf, Broadcast(-2.12194440e-4f), NegMulAdd(nf, Broadcast(0.693359375f), clamped));
   VecF p = Broadcast(1.0f / 5040);
   p = MulAdd(p, r, Broadcast(1.0f / 720));
   p = MulAdd(p, r, Broadcast(1.0f / 120));
@@ -129,10 +146,13 @@ inline void StoreAsBF16N(void* p, VecF x, int64_t n) {
   const __m256i bits = _mm256_castps_si256(x);
   const __m256i top = _mm256_srli_epi32(bits, 16);
   const __m256i odd = _mm256_and_si256(top, _mm256_set1_epi32(1));
-  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+  const __m256i rounded = _mm256_srli_epi32(
+      _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
   const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
-  const __m256i result = _mm256_blendv_epi8(rounded, _mm256_or_si256(top, _mm256_set1_epi32(0x40)), nan);
-  const __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(result), _mm256_extracti128_si256(result, 1));
+  const __m256i result =
+      _mm256_blendv_epi8(rounded, _mm256_or_si256(top, _mm256_set1_epi32(0x40)), nan);
+  const __m128i packed =
+      _mm_packus_epi32(_mm256_castsi256_si128(result), _mm256_extracti128_si256(result, 1));
   StoreBytes(p, packed, 2 * n);
 }
 
@@ -150,7 +170,8 @@ inline float MaxMagnitude(const float* p, int64_t n) {
   return _mm_cvtss_f32(_mm_castsi128_ps(half));
 }
 
-// Bytes. A dot product of signed bytes: |w| <= 128 times |a| <= 127 twice stays within the 16 bits of vpmaddubsw.
+// Bytes. A dot product of signed bytes: |w| <= 128 times |a| <= 127 twice stays within the 16 bits
+// of vpmaddubsw.
 constexpr int64_t kByteLanes = 32;  // lane i of the sums adds bytes [4i, 4i + 4)
 struct WeightBytes {
   __m256i magnitude;
@@ -161,7 +182,9 @@ inline WeightBytes LoadWeightBytes(const int8_t* p) {
   const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p));
   return {_mm256_abs_epi8(w), w};
 }
-inline TokenBytes LoadTokenBytes(const int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p)); }
+inline TokenBytes LoadTokenBytes(const int8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p));
+}
 inline VecF DotBytes(WeightBytes w, TokenBytes a) {
   const __m256i pairs = _mm256_maddubs_epi16(w.magnitude, _mm256_sign_epi8(a, w.signs));
   return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
@@ -169,7 +192,8 @@ inline VecF DotBytes(WeightBytes w, TokenBytes a) {
 // x * factor rounded to nearest even, as bytes; |x * factor| <= 127.
 inline void StoreAsI8N(int8_t* p, VecF x, float factor, int64_t n) {
   const __m256i rounded = _mm256_cvtps_epi32(Mul(x, Broadcast(factor)));
-  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
+  const __m128i words =
+      _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
   StoreBytes(p, _mm_packs_epi16(words, words), n);
 }
 

@@ -1,6 +1,7 @@
-// Vectors of 16 floats and 64 bytes on AVX-512 (F, BW, DQ, VL, VNNI), under the names that every simd_*_inl.h gives. Include it
-// only from a *_avx512.cc, and put what uses it into the same pair of namespaces: everything here is local to its object file,
-// or the linker could hand AVX-512 code to a machine without it. No standard library inline functions for the same reason.
+// Vectors of 16 floats and 64 bytes on AVX-512 (F, BW, DQ, VL, VNNI), under the names that every
+// simd_*_inl.h gives. Include it only from a *_avx512.cc, and put what uses it into the same pair
+// of namespaces: everything here is local to its object file, or the linker could hand AVX-512 code
+// to a machine without it. No standard library inline functions for the same reason.
 #pragma once
 
 #include <immintrin.h>
@@ -15,7 +16,8 @@ namespace {
 using VecF = __m512;  // kLanes floats
 constexpr int64_t kLanes = 16;
 constexpr const char* kIsaName = "avx512";
-// Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four heads.
+// Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four
+// heads.
 constexpr int kTileRows = 4;
 constexpr int kTileTokens = 4;
 constexpr int kHeadVecs = 4;
@@ -24,21 +26,36 @@ inline __mmask16 FirstLanes(int64_t n) { return static_cast<__mmask16>((1u << n)
 
 inline VecF Zero() { return _mm512_setzero_ps(); }
 inline VecF Broadcast(float x) { return _mm512_set1_ps(x); }
-// Any alignment everywhere. ...N: the first n lanes, 0 <= n <= kLanes; loads give 0 in the others, stores leave them alone.
+// Any alignment everywhere. ...N: the first n lanes, 0 <= n <= kLanes; loads give 0 in the others,
+// stores leave them alone.
 inline VecF LoadF32(const void* p) { return _mm512_loadu_ps(p); }
 inline VecF LoadF32N(const void* p, int64_t n) { return _mm512_maskz_loadu_ps(FirstLanes(n), p); }
 inline void StoreF32(float* p, VecF x) { _mm512_storeu_ps(p, x); }
 inline void StoreF32N(float* p, VecF x, int64_t n) { _mm512_mask_storeu_ps(p, FirstLanes(n), x); }
 
 inline VecF FromF16(__m256i x) { return _mm512_cvtph_ps(x); }
-inline VecF FromBF16(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
+inline VecF FromBF16(__m256i x) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
+}
 inline VecF FromI8(__m128i x) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(x)); }
-inline VecF LoadF16(const void* p) { return FromF16(_mm256_loadu_si256(static_cast<const __m256i_u*>(p))); }
-inline VecF LoadBF16(const void* p) { return FromBF16(_mm256_loadu_si256(static_cast<const __m256i_u*>(p))); }
-inline VecF LoadI8(const void* p) { return FromI8(_mm_loadu_si128(static_cast<const __m128i_u*>(p))); }
-inline VecF LoadF16N(const void* p, int64_t n) { return FromF16(_mm256_maskz_loadu_epi16(FirstLanes(n), p)); }
-inline VecF LoadBF16N(const void* p, int64_t n) { return FromBF16(_mm256_maskz_loadu_epi16(FirstLanes(n), p)); }
-inline VecF LoadI8N(const void* p, int64_t n) { return FromI8(_mm_maskz_loadu_epi8(FirstLanes(n), p)); }
+inline VecF LoadF16(const void* p) {
+  return FromF16(_mm256_loadu_si256(static_cast<const __m256i_u*>(p)));
+}
+inline VecF LoadBF16(const void* p) {
+  return FromBF16(_mm256_loadu_si256(static_cast<const __m256i_u*>(p)));
+}
+inline VecF LoadI8(const void* p) {
+  return FromI8(_mm_loadu_si128(static_cast<const __m128i_u*>(p)));
+}
+inline VecF LoadF16N(const void* p, int64_t n) {
+  return FromF16(_mm256_maskz_loadu_epi16(FirstLanes(n), p));
+}
+inline VecF LoadBF16N(const void* p, int64_t n) {
+  return FromBF16(_mm256_maskz_loadu_epi16(FirstLanes(n), p));
+}
+inline VecF LoadI8N(const void* p, int64_t n) {
+  return FromI8(_mm_maskz_loadu_epi8(FirstLanes(n), p));
+}
 
 inline float OneF16(const void* p) {
   unsigned short bits;
@@ -53,8 +70,12 @@ inline VecF Div(VecF a, VecF b) { return _mm512_div_ps(a, b); }
 // The second operand where either is NaN.
 inline VecF Max(VecF a, VecF b) { return _mm512_max_ps(a, b); }
 inline VecF Min(VecF a, VecF b) { return _mm512_min_ps(a, b); }
-inline VecF MulAdd(VecF a, VecF b, VecF c) { return _mm512_fmadd_ps(a, b, c); }      // a * b + c, rounded once
-inline VecF NegMulAdd(VecF a, VecF b, VecF c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a * b, rounded once
+inline VecF MulAdd(VecF a, VecF b, VecF c) {
+  return _mm512_fmadd_ps(a, b, c);
+}  // a * b + c, rounded once
+inline VecF NegMulAdd(VecF a, VecF b, VecF c) {
+  return _mm512_fnmadd_ps(a, b, c);
+}  // c - a * b, rounded once
 
 // Lanes [begin, end) of x, `other` elsewhere; begin and end may lie outside [0, kLanes].
 inline VecF KeepLanes(VecF x, int64_t begin, int64_t end, float other) {
@@ -74,14 +95,16 @@ inline float SumLanes(VecF x) {
 // NaN lanes may be lost.
 inline float MaxLanes(VecF x) { return _mm512_reduce_max_ps(x); }
 
-// e^x: relative error below 2^-22 where the result is normal, 0 below -87.33, infinity above 88.72, NaN for NaN; Exp(0) = 1.
+// e^x: relative error below 2^-22 where the result is normal, 0 below -87.33, infinity above 88.72,
+// NaN for NaN; Exp(0) = 1.
 inline VecF Exp(VecF x) {
   const VecF low = Broadcast(-87.33f);
   const VecF high = Broadcast(88.72283f);
   const VecF clamped = Min(high, Max(low, x));
   const __m512i n = _mm512_cvtps_epi32(Mul(clamped, Broadcast(1.44269504f)));
   const VecF nf = _mm512_cvtepi32_ps(n);
-  const VecF r = NegMulAdd(nf, Broadcast(-2.12194440e-4f), NegMulAdd(nf, Broadcast(0.693359375f), clamped));
+  const VecF r =
+      NegMulAdd(nf, Broadcast(-2.12194440e-4f), NegMulAdd(nf, Broadcast(0.693359375f), clamped));
   VecF p = Broadcast(1.0f / 5040);
   p = MulAdd(p, r, Broadcast(1.0f / 720));
   p = MulAdd(p, r, Broadcast(1.0f / 120));
@@ -92,18 +115,21 @@ inline VecF Exp(VecF x) {
   p = MulAdd(p, r, Broadcast(1.0f));
   p = _mm512_scalef_ps(p, nf);
   p = _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, low, _CMP_LT_OQ), p, Zero());
-  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, high, _CMP_GT_OQ), p, Broadcast(__builtin_inff()));
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, high, _CMP_GT_OQ), p,
+                              Broadcast(__builtin_inff()));
 }
 
 // Rounding to nearest even into 16 bits each, as tensor/float16.h does.
 inline void StoreAsF16N(void* p, VecF x, int64_t n) {
-  _mm256_mask_storeu_epi16(p, FirstLanes(n), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  _mm256_mask_storeu_epi16(p, FirstLanes(n),
+                           _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 inline void StoreAsBF16N(void* p, VecF x, int64_t n) {
   const __m512i bits = _mm512_castps_si512(x);
   const __m512i top = _mm512_srli_epi32(bits, 16);
   const __m512i odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
-  const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+  const __m512i rounded = _mm512_srli_epi32(
+      _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
   const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
   const __m512i result = _mm512_mask_or_epi32(rounded, nan, top, _mm512_set1_epi32(0x40));
   _mm256_mask_storeu_epi16(p, FirstLanes(n), _mm512_cvtepi32_epi16(result));
@@ -120,7 +146,8 @@ inline float MaxMagnitude(const float* p, int64_t n) {
   return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epi32(most))));
 }
 
-// Bytes. A dot product of signed bytes: weights keep |w| and the signs apart, as vpdpbusd wants one side unsigned.
+// Bytes. A dot product of signed bytes: weights keep |w| and the signs apart, as vpdpbusd wants one
+// side unsigned.
 constexpr int64_t kByteLanes = 64;  // lane i of the sums adds bytes [4i, 4i + 4)
 struct WeightBytes {
   __m512i magnitude;

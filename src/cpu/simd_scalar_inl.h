@@ -1,5 +1,6 @@
-// "Vectors" of 8 floats and 32 bytes in plain C++, under the names that every simd_*_inl.h gives: what runs on a machine without
-// AVX2, and the portable form of the others. MulAdd rounds twice here: without the instruction a fused one is a slow call.
+// "Vectors" of 8 floats and 32 bytes in plain C++, under the names that every simd_*_inl.h gives:
+// what runs on a machine without AVX2, and the portable form of the others. MulAdd rounds twice
+// here: without the instruction a fused one is a slow call.
 #pragma once
 
 #include <stddef.h>
@@ -18,21 +19,25 @@ constexpr const char* kIsaName = "scalar";
 struct VecF {
   float lane[kLanes];
 };
-// Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four heads.
+// Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four
+// heads.
 constexpr int kTileRows = 2;
 constexpr int kTileTokens = 2;
 constexpr int kHeadVecs = 1;
 
 inline VecF Broadcast(float x) { return {{x, x, x, x, x, x, x, x}}; }
 inline VecF Zero() { return Broadcast(0.0f); }
-// Any alignment everywhere. ...N: the first n lanes, 0 <= n <= kLanes; loads give 0 in the others, stores leave them alone.
+// Any alignment everywhere. ...N: the first n lanes, 0 <= n <= kLanes; loads give 0 in the others,
+// stores leave them alone.
 inline VecF LoadF32N(const void* p, int64_t n) {
   VecF x = {};
   __builtin_memcpy(x.lane, p, static_cast<size_t>(n) * 4);
   return x;
 }
 inline VecF LoadF32(const void* p) { return LoadF32N(p, kLanes); }
-inline void StoreF32N(float* p, VecF x, int64_t n) { __builtin_memcpy(p, x.lane, static_cast<size_t>(n) * 4); }
+inline void StoreF32N(float* p, VecF x, int64_t n) {
+  __builtin_memcpy(p, x.lane, static_cast<size_t>(n) * 4);
+}
 inline void StoreF32(float* p, VecF x) { StoreF32N(p, x, kLanes); }
 
 template <typename Half>
@@ -66,13 +71,25 @@ inline VecF Lanewise(VecF a, VecF b, Operation operation) {
   for (int i = 0; i < kLanes; ++i) x.lane[i] = operation(a.lane[i], b.lane[i]);
   return x;
 }
-inline VecF Add(VecF a, VecF b) { return Lanewise(a, b, [](float x, float y) { return x + y; }); }
-inline VecF Sub(VecF a, VecF b) { return Lanewise(a, b, [](float x, float y) { return x - y; }); }
-inline VecF Mul(VecF a, VecF b) { return Lanewise(a, b, [](float x, float y) { return x * y; }); }
-inline VecF Div(VecF a, VecF b) { return Lanewise(a, b, [](float x, float y) { return x / y; }); }
+inline VecF Add(VecF a, VecF b) {
+  return Lanewise(a, b, [](float x, float y) { return x + y; });
+}
+inline VecF Sub(VecF a, VecF b) {
+  return Lanewise(a, b, [](float x, float y) { return x - y; });
+}
+inline VecF Mul(VecF a, VecF b) {
+  return Lanewise(a, b, [](float x, float y) { return x * y; });
+}
+inline VecF Div(VecF a, VecF b) {
+  return Lanewise(a, b, [](float x, float y) { return x / y; });
+}
 // The second operand where either is NaN.
-inline VecF Max(VecF a, VecF b) { return Lanewise(a, b, [](float x, float y) { return x > y ? x : y; }); }
-inline VecF Min(VecF a, VecF b) { return Lanewise(a, b, [](float x, float y) { return x < y ? x : y; }); }
+inline VecF Max(VecF a, VecF b) {
+  return Lanewise(a, b, [](float x, float y) { return x > y ? x : y; });
+}
+inline VecF Min(VecF a, VecF b) {
+  return Lanewise(a, b, [](float x, float y) { return x < y ? x : y; });
+}
 inline VecF MulAdd(VecF a, VecF b, VecF c) { return Add(Mul(a, b), c); }     // a * b + c
 inline VecF NegMulAdd(VecF a, VecF b, VecF c) { return Sub(c, Mul(a, b)); }  // c - a * b
 
@@ -102,7 +119,9 @@ inline int32_t NearestInt(float x) {
   return static_cast<int32_t>(std::bit_cast<uint32_t>(x + magic) - std::bit_cast<uint32_t>(magic));
 }
 // 2^n for n in [-126, 127].
-inline float PowerOfTwo(int32_t n) { return std::bit_cast<float>(static_cast<uint32_t>(n + 127) << 23); }
+inline float PowerOfTwo(int32_t n) {
+  return std::bit_cast<float>(static_cast<uint32_t>(n + 127) << 23);
+}
 
 inline float ExpOfOne(float x) {
   if (x < -87.33f) return 0.0f;
@@ -122,7 +141,8 @@ inline float ExpOfOne(float x) {
   const int32_t half = n >> 1;  // in two steps: 2^128 is no float
   return p * PowerOfTwo(half) * PowerOfTwo(n - half);
 }
-// e^x: relative error below 2^-22 where the result is normal, 0 below -87.33, infinity above 88.72, NaN for NaN; Exp(0) = 1.
+// e^x: relative error below 2^-22 where the result is normal, 0 below -87.33, infinity above 88.72,
+// NaN for NaN; Exp(0) = 1.
 inline VecF Exp(VecF x) {
   for (float& lane : x.lane) lane = ExpOfOne(lane);
   return x;

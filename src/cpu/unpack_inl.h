@@ -1,5 +1,6 @@
-// Stored rows of every weight type to floats or to signed bytes with scales, and activations to the latter. Plain loops over
-// blocks of fixed size, which the compiler turns into the vectors of the instruction set. Include after a simd_*_inl.h.
+// Stored rows of every weight type to floats or to signed bytes with scales, and activations to the
+// latter. Plain loops over blocks of fixed size, which the compiler turns into the vectors of the
+// instruction set. Include after a simd_*_inl.h.
 #pragma once
 
 #include "cpu/kernels.h"
@@ -9,19 +10,28 @@ namespace {
 
 // Where row r of the unpacked form begins.
 inline int8_t* ValuesOf(const ByteRows& rows, int64_t r) { return rows.values + r * rows.stride; }
-inline float* ScalesOf(const ByteRows& rows, int64_t r) { return rows.scales + r * (rows.stride / 4); }
-inline float* OffsetsOf(const ByteRows& rows, int64_t r) { return rows.offsets + r * rows.offset_stride; }
+inline float* ScalesOf(const ByteRows& rows, int64_t r) {
+  return rows.scales + r * (rows.stride / 4);
+}
+inline float* OffsetsOf(const ByteRows& rows, int64_t r) {
+  return rows.offsets + r * rows.offset_stride;
+}
 
 inline void FillScales(float* scales, int64_t count, float scale) {
   for (int64_t i = 0; i < count; ++i) scales[i] = scale;
 }
 
+// A loop of 16 bytes would be unrolled before it could become a vector.
+typedef uint8_t Bytes16 __attribute__((vector_size(16)));
+
 inline void UnpackQ4_0(const uint8_t* block, int8_t* values, float* scales) {
   FillScales(scales, 8, OneF16(block));
-  for (int j = 0; j < 16; ++j) {
-    values[j] = static_cast<int8_t>((block[2 + j] & 15) - 8);
-    values[j + 16] = static_cast<int8_t>((block[2 + j] >> 4) - 8);
-  }
+  Bytes16 pairs;
+  __builtin_memcpy(&pairs, block + 2, sizeof pairs);
+  const Bytes16 low = (pairs & 15) - 8;
+  const Bytes16 high = (pairs >> 4) - 8;
+  __builtin_memcpy(values, &low, sizeof low);
+  __builtin_memcpy(values + 16, &high, sizeof high);
 }
 
 inline void UnpackQ8_0(const uint8_t* block, int8_t* values, float* scales) {
@@ -79,10 +89,12 @@ inline void UnpackRow(DType type, const std::byte* row, int64_t cols, ByteRows r
   float* offsets = OffsetsOf(rows, r);
   switch (type) {
     case DType::kQ4_0:
-      for (int64_t b = 0; b < cols / 32; ++b) UnpackQ4_0(bytes + 18 * b, values + 32 * b, scales + 8 * b);
+      for (int64_t b = 0; b < cols / 32; ++b)
+        UnpackQ4_0(bytes + 18 * b, values + 32 * b, scales + 8 * b);
       break;
     case DType::kQ8_0:
-      for (int64_t b = 0; b < cols / 32; ++b) UnpackQ8_0(bytes + 34 * b, values + 32 * b, scales + 8 * b);
+      for (int64_t b = 0; b < cols / 32; ++b)
+        UnpackQ8_0(bytes + 34 * b, values + 32 * b, scales + 8 * b);
       break;
     case DType::kQ4_K:
       for (int64_t b = 0; b < cols / 256; ++b) {
@@ -90,17 +102,20 @@ inline void UnpackRow(DType type, const std::byte* row, int64_t cols, ByteRows r
       }
       break;
     case DType::kQ6_K:
-      for (int64_t b = 0; b < cols / 256; ++b) UnpackQ6_K(bytes + 210 * b, values + 256 * b, scales + 64 * b);
+      for (int64_t b = 0; b < cols / 256; ++b)
+        UnpackQ6_K(bytes + 210 * b, values + 256 * b, scales + 64 * b);
       break;
     case DType::kF32:
     case DType::kF16:
-    case DType::kBF16: break;
+    case DType::kBF16:
+      break;
   }
   ZeroTail(rows, r, cols);
 }
 
-// Row r of `rows` from floats: groups of 32 rounded to nearest even at scale amax / 127, with the sums of the rounded values. A
-// group that is not finite has a scale that is not, so that the sums show it.
+// Row r of `rows` from floats: groups of 32 rounded to nearest even at scale amax / 127, with the
+// sums of the rounded values. A group that is not finite has a scale that is not, so that the sums
+// show it.
 inline void RoundRow(const float* x, int64_t cols, ByteRows rows, int64_t r) {
   for (int64_t g = 0; g < cols / 32; ++g) {
     int8_t* values = ValuesOf(rows, r) + 32 * g;
@@ -108,7 +123,8 @@ inline void RoundRow(const float* x, int64_t cols, ByteRows rows, int64_t r) {
     const float inverse = 1 / scale;
     int32_t sum = 0;
     if (inverse > 0 && inverse < __builtin_inff()) {
-      for (int64_t i = 0; i < 32; i += kLanes) StoreAsI8N(values + i, LoadF32(x + 32 * g + i), inverse, kLanes);
+      for (int64_t i = 0; i < 32; i += kLanes)
+        StoreAsI8N(values + i, LoadF32(x + 32 * g + i), inverse, kLanes);
       for (int64_t i = 0; i < 32; ++i) sum += values[i];
     } else {
       for (int64_t i = 0; i < 32; ++i) values[i] = 0;
@@ -122,19 +138,22 @@ inline void RoundRow(const float* x, int64_t cols, ByteRows rows, int64_t r) {
 // value * scale - offset in the order of tensor/quant.cc, so bit for bit the same floats.
 inline void DecodeBytes(const ByteRows& row, bool has_offsets, int64_t cols, float* out) {
   for (int64_t g = 0; g < cols / 16; ++g) {
-    for (int64_t i = 16 * g; i < 16 * g + 16; ++i) out[i] = static_cast<float>(row.values[i]) * row.scales[i / 4];
+    for (int64_t i = 16 * g; i < 16 * g + 16; ++i)
+      out[i] = static_cast<float>(row.values[i]) * row.scales[i / 4];
     if (!has_offsets) continue;
     for (int64_t i = 16 * g; i < 16 * g + 16; ++i) out[i] -= row.offsets[g / 2];
   }
 }
 
-inline void DecodeRow(DType type, const std::byte* row, int64_t cols, ByteRows unpacked, float* out) {
+inline void DecodeRow(DType type, const std::byte* row, int64_t cols, ByteRows unpacked,
+                      float* out) {
   if (type == DType::kF32) {
     __builtin_memcpy(out, row, static_cast<size_t>(cols) * 4);
   } else if (type == DType::kF16 || type == DType::kBF16) {
     const bool is_f16 = type == DType::kF16;
     int64_t i = 0;
-    for (; i + kLanes <= cols; i += kLanes) StoreF32(out + i, is_f16 ? LoadF16(row + 2 * i) : LoadBF16(row + 2 * i));
+    for (; i + kLanes <= cols; i += kLanes)
+      StoreF32(out + i, is_f16 ? LoadF16(row + 2 * i) : LoadBF16(row + 2 * i));
     if (i < cols) {
       const int64_t n = cols - i;
       StoreF32N(out + i, is_f16 ? LoadF16N(row + 2 * i, n) : LoadBF16N(row + 2 * i, n), n);

@@ -9,14 +9,19 @@
 namespace cadre {
 namespace {
 
-double Rate(int64_t count, double seconds) { return count > 0 && seconds > 0 ? static_cast<double>(count) / seconds : 0; }
+double Rate(int64_t count, double seconds) {
+  return count > 0 && seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
 
 // Text on its way to the caller.
 class TextSink {
  public:
-  TextSink(const Tokenizer& tokenizer, const GenerateRequest& request, const TokenCallback& on_token,
-           GenerateResult& result)
-      : stream_(tokenizer, request.leading_space), stops_(request.stops), on_token_(on_token), result_(result) {}
+  TextSink(const Tokenizer& tokenizer, const GenerateRequest& request,
+           const TokenCallback& on_token, GenerateResult& result)
+      : stream_(tokenizer, request.leading_space),
+        stops_(request.stops),
+        on_token_(on_token),
+        result_(result) {}
 
   // Returns false when a stop string has ended the text.
   bool Push(int32_t id) {
@@ -45,23 +50,31 @@ class TextSink {
 
 std::string_view Name(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
-    case FinishReason::kCancelled: return "cancelled";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
   }
   return "";
 }
 
-double GenerateResult::prompt_tokens_per_s() const { return Rate(prompt_tokens - reused_tokens, prompt_s); }
+double GenerateResult::prompt_tokens_per_s() const {
+  return Rate(prompt_tokens - reused_tokens, prompt_s);
+}
 
 // The first token comes out of the prompt's own run.
-double GenerateResult::generated_tokens_per_s() const { return Rate(std::ssize(ids) - 1, generate_s); }
+double GenerateResult::generated_tokens_per_s() const {
+  return Rate(std::ssize(ids) - 1, generate_s);
+}
 
-Generator::Generator(const Model& model, ExpertSource& experts, Device& device, const Tokenizer& tokenizer,
-                     const GeneratorConfig& config)
+Generator::Generator(const Model& model, ExpertSource& experts, Device& device,
+                     const Tokenizer& tokenizer, const GeneratorConfig& config)
     : tokenizer_(&tokenizer),
       eos_ids_(model.config.eos_ids),
-      context_length_(config.context_length == 0 ? model.config.context_length : config.context_length),
+      context_length_(config.context_length == 0 ? model.config.context_length
+                                                 : config.context_length),
       sequence_(model, experts, device, config.sequence),
       logits_(model.config.vocab_size),
       num_sampled_ids_(std::min<int64_t>(tokenizer.vocab_size(), model.config.vocab_size)) {
@@ -81,7 +94,8 @@ GenerateResult Generator::Generate(const GenerateRequest& request, const TokenCa
   result.prompt_tokens = std::ssize(request.prompt_ids);
   result.reused_tokens = sequence_.KeepPrefixOf(request.prompt_ids);
   const Stopwatch prompt_watch;
-  const auto to_run = std::span(request.prompt_ids).subspan(static_cast<size_t>(result.reused_tokens));
+  const auto to_run =
+      std::span(request.prompt_ids).subspan(static_cast<size_t>(result.reused_tokens));
   const bool ran = sequence_.Append(to_run, logits, run);
   result.prompt_s = prompt_watch.Seconds();
   if (!ran) {
@@ -93,7 +107,8 @@ GenerateResult Generator::Generate(const GenerateRequest& request, const TokenCa
   const Stopwatch generate_watch;
   while (true) {
     result.finish_reason = FinishReason::kLength;
-    if (std::ssize(result.ids) >= request.max_tokens || std::ssize(history) >= context_length_) break;
+    if (std::ssize(result.ids) >= request.max_tokens || std::ssize(history) >= context_length_)
+      break;
     if (!result.ids.empty()) sequence_.Append({&history.back(), 1}, logits, run);
     result.finish_reason = FinishReason::kCancelled;
     if (is_cancelled()) break;
@@ -114,11 +129,15 @@ GenerateResult Generator::Generate(const GenerateRequest& request, const TokenCa
 void Generator::CheckRequest(const GenerateRequest& request) const {
   if (request.prompt_ids.empty()) throw Error("the prompt is empty but must have a token");
   if (std::ssize(request.prompt_ids) > context_length_) {
-    throw Error("the prompt is {} tokens but the context is {}", request.prompt_ids.size(), context_length_);
+    throw Error("the prompt is {} tokens but the context is {}", request.prompt_ids.size(),
+                context_length_);
   }
-  if (request.max_tokens < 0) throw Error("the number of tokens is {} but must be 0 or more", request.max_tokens);
+  if (request.max_tokens < 0)
+    throw Error("the number of tokens is {} but must be 0 or more", request.max_tokens);
 }
 
-bool Generator::IsEnd(int32_t id) const { return std::find(eos_ids_.begin(), eos_ids_.end(), id) != eos_ids_.end(); }
+bool Generator::IsEnd(int32_t id) const {
+  return std::find(eos_ids_.begin(), eos_ids_.end(), id) != eos_ids_.end();
+}
 
 }  // namespace cadre

@@ -1,5 +1,6 @@
-// Continues a text, one sequence at a time: prompt, sample, run, until an end. Keeps keys and values between calls, so that a
-// prompt that extends the last text costs only what is new (chat turns), with the same result as from scratch.
+// Continues a text, one sequence at a time: prompt, sample, run, until an end. Keeps keys and
+// values between calls, so that a prompt that extends the last text costs only what is new (chat
+// turns), with the same result as from scratch.
 #pragma once
 
 #include <atomic>
@@ -18,7 +19,8 @@ namespace cadre {
 
 struct GeneratorConfig {
   SequenceConfig sequence;
-  int64_t context_length = 0;  // prompt and answer together, in tokens; 0: what the model was trained for
+  int64_t context_length =
+      0;  // prompt and answer together, in tokens; 0: what the model was trained for
 };
 
 struct GenerateRequest {
@@ -47,7 +49,8 @@ struct GenerateResult {
   double generated_tokens_per_s() const;
 };
 
-// A token and the text that it completes: valid UTF-8, often empty. The last event may have id -1: text that was held back.
+// A token and the text that it completes: valid UTF-8, often empty. The last event may have id -1:
+// text that was held back.
 struct TokenEvent {
   int32_t id;
   std::string_view text;
@@ -64,8 +67,8 @@ class Generator {
   int64_t context_length() const { return context_length_; }
   int64_t kv_bytes() const { return sequence_.kv_bytes(); }
 
-  // Throws Error for an empty prompt, one longer than the context, ids outside the vocabulary, or settings out of range. The
-  // draw at a position is a function of seed and position only.
+  // Throws Error for an empty prompt, one longer than the context, ids outside the vocabulary, or
+  // settings out of range. The draw at a position is a function of seed and position only.
   GenerateResult Generate(const GenerateRequest& request, const TokenCallback& on_token = {});
 
  private:
@@ -76,8 +79,9 @@ class Generator {
   std::vector<int32_t> eos_ids_;
   int64_t context_length_;
   Sequence sequence_;
-  Buffer<float> logits_;  // [vocab]
-  int64_t num_sampled_ids_;  // ids that the tokenizer knows; padding rows of the embedding are never sampled
+  Buffer<float> logits_;     // [vocab]
+  int64_t num_sampled_ids_;  // ids that the tokenizer knows; padding rows of the embedding are
+                             // never sampled
 };
 
 }  // namespace cadre

@@ -95,7 +95,8 @@ TEST_F(GeneratorTest, StopsBeforeAStopString) {
   size_t begin = whole.text.size() / 2;  // a stop string that begins at a character
   while ((static_cast<unsigned char>(whole.text[begin]) & 0xc0) == 0x80) ++begin;
   size_t end = begin + 3;
-  while (end < whole.text.size() && (static_cast<unsigned char>(whole.text[end]) & 0xc0) == 0x80) ++end;
+  while (end < whole.text.size() && (static_cast<unsigned char>(whole.text[end]) & 0xc0) == 0x80)
+    ++end;
   auto request = Request("hello");
   request.stops = {"not there", whole.text.substr(begin, end - begin)};
   const auto stopped = Fresh().Generate(request);

@@ -21,10 +21,12 @@ bool Exists(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-// chat_template of tokenizer_config.json: a string, or a list of {name, template} of which "default" counts.
+// chat_template of tokenizer_config.json: a string, or a list of {name, template} of which
+// "default" counts.
 std::string TemplateOf(const Json& config, const std::string& name) {
   const auto found = config.find("chat_template");
-  if (found == config.end() || !found->is_array()) return JsonString(config, "chat_template", "", name);
+  if (found == config.end() || !found->is_array())
+    return JsonString(config, "chat_template", "", name);
   for (const auto& entry : *found) {
     if (entry.is_object() && JsonString(entry, "name", "", name) == "default") {
       return JsonString(entry, "template", "", name);
@@ -34,15 +36,18 @@ std::string TemplateOf(const Json& config, const std::string& name) {
 }
 
 // Adds what stands in the other files of the folder: whether BOS goes first, and the chat template.
-void ReadNeighbours(const fs::path& folder, const std::optional<Json>& config, const std::string& config_file,
-                    TextSource& text) {
+void ReadNeighbours(const fs::path& folder, const std::optional<Json>& config,
+                    const std::string& config_file, TextSource& text) {
   if (config) {
-    text.vocabulary.add_bos = JsonBool(*config, "add_bos_token", text.vocabulary.add_bos, config_file);
-    text.vocabulary.add_eos = JsonBool(*config, "add_eos_token", text.vocabulary.add_eos, config_file);
+    text.vocabulary.add_bos =
+        JsonBool(*config, "add_bos_token", text.vocabulary.add_bos, config_file);
+    text.vocabulary.add_eos =
+        JsonBool(*config, "add_eos_token", text.vocabulary.add_eos, config_file);
     text.chat_template = TemplateOf(*config, config_file);
   }
   const fs::path jinja = folder / "chat_template.jinja";
-  if (text.chat_template.empty() && Exists(jinja)) text.chat_template = MappedFile(jinja.string()).text();
+  if (text.chat_template.empty() && Exists(jinja))
+    text.chat_template = MappedFile(jinja.string()).text();
 }
 
 TextSource ReadTokenizerFile(const fs::path& file) {
@@ -56,7 +61,8 @@ TextSource ReadTokenizerFile(const fs::path& file) {
   TextSource text;
   text.file = file.string();
   if (file.extension() == ".json") {
-    text.vocabulary = ReadTokenizerJson(ReadJsonFile(text.file), config ? &*config : nullptr, text.file);
+    text.vocabulary =
+        ReadTokenizerJson(ReadJsonFile(text.file), config ? &*config : nullptr, text.file);
   } else {
     text.vocabulary = ReadSentencePieceModel(MappedFile(text.file).bytes(), text.file);
   }
@@ -75,8 +81,8 @@ std::optional<TextSource> TextOfGguf(const GgufFile& file) {
   if (!file.Has("tokenizer.ggml.model")) return std::nullopt;
   const std::string kind = file.GetString("tokenizer.ggml.model");
   if (kind != "llama") {
-    throw Error("{}: tokenizer.ggml.model is '{}' but must be 'llama' (sentencepiece BPE)", file.name(),
-                Printable(kind));
+    throw Error("{}: tokenizer.ggml.model is '{}' but must be 'llama' (sentencepiece BPE)",
+                file.name(), Printable(kind));
   }
   const auto pieces = file.GetStringArray("tokenizer.ggml.tokens");
   const auto scores = file.GetFloatArray("tokenizer.ggml.scores");
@@ -91,7 +97,8 @@ std::optional<TextSource> TextOfGguf(const GgufFile& file) {
   arrays.pad_id = file.GetInt("tokenizer.ggml.padding_token_id", arrays.pad_id);
   arrays.add_bos = file.GetBool("tokenizer.ggml.add_bos_token", arrays.add_bos);
   arrays.add_eos = file.GetBool("tokenizer.ggml.add_eos_token", arrays.add_eos);
-  arrays.add_dummy_prefix = file.GetBool("tokenizer.ggml.add_space_prefix", arrays.add_dummy_prefix);
+  arrays.add_dummy_prefix =
+      file.GetBool("tokenizer.ggml.add_space_prefix", arrays.add_dummy_prefix);
   arrays.remove_extra_whitespaces = file.GetBool("tokenizer.ggml.remove_extra_whitespaces", false);
   TextSource text;
   text.file = file.name();
@@ -101,8 +108,8 @@ std::optional<TextSource> TextOfGguf(const GgufFile& file) {
 }
 
 [[noreturn]] void ThrowNoText(const std::string& path) {
-  throw Error("{}: holds no tokenizer: there is no {}, no {} and no GGUF file with one", path, kSentencePieceFile,
-              kJsonFile);
+  throw Error("{}: holds no tokenizer: there is no {}, no {} and no GGUF file with one", path,
+              kSentencePieceFile, kJsonFile);
 }
 
 }  // namespace
@@ -121,8 +128,8 @@ TextSource OpenText(const std::string& path) {
     text = FindInFolder(path);
     if (!text) {
       bool has_gguf = false;
-      for (fs::directory_iterator entry(path, ignored); !ignored && entry != fs::directory_iterator();
-           entry.increment(ignored)) {
+      for (fs::directory_iterator entry(path, ignored);
+           !ignored && entry != fs::directory_iterator(); entry.increment(ignored)) {
         has_gguf = has_gguf || entry->path().extension() == ".gguf";
       }
       if (has_gguf) text = FindText(Checkpoint::Open(path));
@@ -139,16 +146,19 @@ TextSource OpenText(const std::string& path) {
 std::vector<std::string> CheckVocabulary(const TextSource& text, const ModelConfig& config) {
   const int64_t pieces = text.vocabulary.size();
   if (pieces > config.vocab_size) {
-    throw Error("{}: has {} pieces but the model's embedding has only {} rows", text.file, pieces, config.vocab_size);
+    throw Error("{}: has {} pieces but the model's embedding has only {} rows", text.file, pieces,
+                config.vocab_size);
   }
   std::vector<std::string> warnings;
   if (pieces < config.vocab_size) {
-    warnings.push_back(fmt::format("{}: has {} pieces but the model's embedding has {} rows; the rest is never used",
-                                   text.file, pieces, config.vocab_size));
+    warnings.push_back(fmt::format(
+        "{}: has {} pieces but the model's embedding has {} rows; the rest is never used",
+        text.file, pieces, config.vocab_size));
   }
   if (text.vocabulary.bos_id >= 0 && text.vocabulary.bos_id != config.bos_id) {
-    warnings.push_back(fmt::format("{}: BOS is {} but the model's config says {}; the tokenizer's is used", text.file,
-                                   text.vocabulary.bos_id, config.bos_id));
+    warnings.push_back(
+        fmt::format("{}: BOS is {} but the model's config says {}; the tokenizer's is used",
+                    text.file, text.vocabulary.bos_id, config.bos_id));
   }
   return warnings;
 }
@@ -161,7 +171,8 @@ OpenedModel OpenModel(const std::string& path, TextNeed need) {
   if (!text) ThrowNoText(path);
   const auto warnings = CheckVocabulary(*text, opened.model.model().config);
   opened.warnings.insert(opened.warnings.end(), warnings.begin(), warnings.end());
-  if (need == TextNeed::kChat) opened.chat_version = DetectChatVersion(text->vocabulary, text->chat_template);
+  if (need == TextNeed::kChat)
+    opened.chat_version = DetectChatVersion(text->vocabulary, text->chat_template);
   opened.tokenizer.emplace(std::move(text->vocabulary), text->file);
   return opened;
 }

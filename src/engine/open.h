@@ -1,6 +1,7 @@
-// From a path to a model that can be talked to: the one place that knows weights and tokenizer files both. Finds the tokenizer
-// beside the weights (tokenizer.model, else tokenizer.json) or in the GGUF metadata and checks that the two belong together.
-// Refuses byte-level BPE (text/tokenizer_json.h) and a tokenizer with more pieces than the model has embedding rows.
+// From a path to a model that can be talked to: the one place that knows weights and tokenizer
+// files both. Finds the tokenizer beside the weights (tokenizer.model, else tokenizer.json) or in
+// the GGUF metadata and checks that the two belong together. Refuses byte-level BPE
+// (text/tokenizer_json.h) and a tokenizer with more pieces than the model has embedding rows.
 #pragma once
 
 #include <optional>
@@ -20,16 +21,17 @@ struct TextSource {
   std::string chat_template;  // Jinja; empty: none
 };
 
-// The tokenizer at `path`: a model folder or file, a folder with tokenizer files only, a tokenizer.model or tokenizer.json.
-// Needs no weights. Throws Error when there is none or it is wrong.
+// The tokenizer at `path`: a model folder or file, a folder with tokenizer files only, a
+// tokenizer.model or tokenizer.json. Needs no weights. Throws Error when there is none or it is
+// wrong.
 TextSource OpenText(const std::string& path);
 
-// The tokenizer that belongs to these weights; none when there are no tokenizer files. Throws Error when there is one and it is
-// wrong.
+// The tokenizer that belongs to these weights; none when there are no tokenizer files. Throws Error
+// when there is one and it is wrong.
 std::optional<TextSource> FindText(const Checkpoint& checkpoint);
 
-// Warnings when the vocabulary has fewer pieces than the model has embedding rows, or another BOS than the config says.
-// Throws Error when it has more pieces.
+// Warnings when the vocabulary has fewer pieces than the model has embedding rows, or another BOS
+// than the config says. Throws Error when it has more pieces.
 std::vector<std::string> CheckVocabulary(const TextSource& text, const ModelConfig& config);
 
 // What the caller needs besides the weights.

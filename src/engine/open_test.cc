@@ -25,12 +25,16 @@ class OpenTest : public testing::Test {
   }
   ~OpenTest() override { fs::remove_all(folder_); }
 
-  void Write(const std::string& name, const std::string& text) { std::ofstream(folder_ / name, std::ios::binary) << text; }
+  void Write(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ / name, std::ios::binary) << text;
+  }
   void WriteModel() {
     const auto small = MakeSmallModel();
     SaveHuggingFace(small.config, small.arena.data(), folder_.string());
   }
-  void WriteTokenizer(const Vocabulary& vocabulary) { Write("tokenizer.model", WriteSentencePieceModel(vocabulary)); }
+  void WriteTokenizer(const Vocabulary& vocabulary) {
+    Write("tokenizer.model", WriteSentencePieceModel(vocabulary));
+  }
 
   fs::path folder_;
 };
@@ -50,13 +54,15 @@ TEST_F(OpenTest, FindsATokenizerWithoutWeights) {
   EXPECT_THROW(OpenText(folder_.string()), Error);
   WriteTokenizer(SmallVocabulary());
   EXPECT_EQ(OpenText(folder_.string()).vocabulary.size(), SmallVocabulary().size());
-  EXPECT_EQ(OpenText((folder_ / "tokenizer.model").string()).vocabulary.size(), SmallVocabulary().size());
+  EXPECT_EQ(OpenText((folder_ / "tokenizer.model").string()).vocabulary.size(),
+            SmallVocabulary().size());
 }
 
 TEST_F(OpenTest, ReadsTheTemplateAndBosOfTheConfigBesideIt) {
   WriteTokenizer(SmallVocabulary());
-  Write("tokenizer_config.json",
-        R"({"add_bos_token": false, "chat_template": [{"name": "tool", "template": "a"}, {"name": "default", "template": "b"}]})");
+  Write(
+      "tokenizer_config.json",
+      R"({"add_bos_token": false, "chat_template": [{"name": "tool", "template": "a"}, {"name": "default", "template": "b"}]})");
   const auto text = OpenText(folder_.string());
   EXPECT_EQ(text.chat_template, "b");
   EXPECT_FALSE(text.vocabulary.add_bos);

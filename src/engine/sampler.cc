@@ -20,23 +20,28 @@ void SamplerConfig::Validate() const {
   Require(top_k >= 0, "top-k", static_cast<double>(top_k), "0 (all) or more");
   Require(top_p >= 0 && top_p <= 1, "top-p", top_p, "from 0 to 1");
   Require(min_p >= 0 && min_p <= 1, "min-p", min_p, "from 0 to 1");
-  Require(std::isfinite(repeat_penalty) && repeat_penalty > 0, "repeat-penalty", repeat_penalty, "more than 0");
+  Require(std::isfinite(repeat_penalty) && repeat_penalty > 0, "repeat-penalty", repeat_penalty,
+          "more than 0");
   Require(std::isfinite(presence_penalty), "presence-penalty", presence_penalty, "a number");
   Require(std::isfinite(frequency_penalty), "frequency-penalty", frequency_penalty, "a number");
 }
 
 Sampler::Sampler(const SamplerConfig& config) : config_(config) { config_.Validate(); }
 
-int32_t Sampler::Sample(std::span<const float> logits, const TokenHistory& history, Random& random) {
+int32_t Sampler::Sample(std::span<const float> logits, const TokenHistory& history,
+                        Random& random) {
   logits_.assign(logits.begin(), logits.end());
   for (size_t i = 0; i < logits_.size(); ++i) {
     if (std::isnan(logits_[i]) || logits_[i] == std::numeric_limits<double>::infinity()) {
-      throw Error("the model's logit of token {} is {} but must be a number: its weights may be damaged", i, logits_[i]);
+      throw Error(
+          "the model's logit of token {} is {} but must be a number: its weights may be damaged", i,
+          logits_[i]);
     }
   }
   ApplyPenalties(history);
   const auto best = std::max_element(logits_.begin(), logits_.end());  // the first of equals
-  if (best == logits_.end() || std::isinf(*best)) throw Error("no token is possible: every logit is minus infinity");
+  if (best == logits_.end() || std::isinf(*best))
+    throw Error("no token is possible: every logit is minus infinity");
   if (config_.temperature == 0) return static_cast<int32_t>(best - logits_.begin());
 
   candidates_.clear();
@@ -49,10 +54,13 @@ int32_t Sampler::Sample(std::span<const float> logits, const TokenHistory& histo
 }
 
 void Sampler::ApplyPenalties(const TokenHistory& history) {
-  const auto known = [&](int32_t id) { return id >= 0 && static_cast<size_t>(id) < logits_.size(); };
+  const auto known = [&](int32_t id) {
+    return id >= 0 && static_cast<size_t>(id) < logits_.size();
+  };
   times_generated_.resize(logits_.size());
   if (config_.repeat_penalty != 1) {
-    const auto recent = history.ids.last(std::min(history.ids.size(), SamplerConfig::kRepeatWindow));
+    const auto recent =
+        history.ids.last(std::min(history.ids.size(), SamplerConfig::kRepeatWindow));
     for (const int32_t id : recent) {
       if (!known(id) || times_generated_[static_cast<size_t>(id)]++ > 0) continue;
       double& logit = logits_[static_cast<size_t>(id)];
@@ -70,12 +78,15 @@ void Sampler::ApplyPenalties(const TokenHistory& history) {
   for (const int32_t id : generated) {
     if (!known(id)) continue;
     int32_t& times = times_generated_[static_cast<size_t>(id)];
-    if (times > 0) logits_[static_cast<size_t>(id)] -= config_.presence_penalty + times * config_.frequency_penalty;
+    if (times > 0)
+      logits_[static_cast<size_t>(id)] -=
+          config_.presence_penalty + times * config_.frequency_penalty;
     times = 0;
   }
 }
 
-// top-k, top-p over what top-k left, min-p. Pops a heap instead of sorting: few tokens usually hold the mass.
+// top-k, top-p over what top-k left, min-p. Pops a heap instead of sorting: few tokens usually hold
+// the mass.
 void Sampler::KeepLikeliest() {
   const auto less_likely = [](const Candidate& a, const Candidate& b) {
     return a.weight != b.weight ? a.weight < b.weight : a.id > b.id;
@@ -107,7 +118,8 @@ void Sampler::KeepLikeliest() {
     candidates_.erase(candidates_.begin(), heap_end);
   }
   if (config_.min_p > 0) {
-    std::erase_if(candidates_, [&](const Candidate& candidate) { return candidate.weight < config_.min_p; });
+    std::erase_if(candidates_,
+                  [&](const Candidate& candidate) { return candidate.weight < config_.min_p; });
   }
 }
 

@@ -1,5 +1,6 @@
-// From logits to the next token. A pure function of logits, history and one random draw: threads, batches and earlier calls
-// change nothing. The order is the published one: penalties, temperature, top-k, top-p, min-p. Ties go to the lower id.
+// From logits to the next token. A pure function of logits, history and one random draw: threads,
+// batches and earlier calls change nothing. The order is the published one: penalties, temperature,
+// top-k, top-p, min-p. Ties go to the lower id.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +12,12 @@
 namespace cadre {
 
 struct SamplerConfig {
-  double temperature = 0;        // 0: the likeliest token
-  int64_t top_k = 0;             // keep the k likeliest; 0: all
-  double top_p = 1;              // keep the likeliest until their mass reaches p; the one that crosses p stays
-  double min_p = 0;              // keep what is at least min_p times as likely as the likeliest
-  double repeat_penalty = 1;     // divides positive logits, multiplies negative ones, of kRepeatWindow last tokens
+  double temperature = 0;  // 0: the likeliest token
+  int64_t top_k = 0;       // keep the k likeliest; 0: all
+  double top_p = 1;  // keep the likeliest until their mass reaches p; the one that crosses p stays
+  double min_p = 0;  // keep what is at least min_p times as likely as the likeliest
+  double repeat_penalty =
+      1;  // divides positive logits, multiplies negative ones, of kRepeatWindow last tokens
   double presence_penalty = 0;   // subtracted from the logit of every token generated so far
   double frequency_penalty = 0;  // subtracted once per time it was generated
   uint64_t seed = 0;
@@ -38,8 +40,9 @@ class Sampler {
   // Throws Error as SamplerConfig::Validate.
   explicit Sampler(const SamplerConfig& config);
 
-  // logits: [vocab]; minus infinity is a token that cannot be. Takes one draw unless temperature is 0. Throws Error when a logit
-  // is NaN or plus infinity or none is possible; ids of the history outside the vocabulary are ignored.
+  // logits: [vocab]; minus infinity is a token that cannot be. Takes one draw unless temperature is
+  // 0. Throws Error when a logit is NaN or plus infinity or none is possible; ids of the history
+  // outside the vocabulary are ignored.
   int32_t Sample(std::span<const float> logits, const TokenHistory& history, Random& random);
 
  private:

@@ -12,8 +12,8 @@
 namespace cadre {
 namespace {
 
-int32_t Once(const SamplerConfig& config, std::vector<float> logits, std::vector<int32_t> ids = {}, size_t generated = 0,
-             uint64_t counter = 0) {
+int32_t Once(const SamplerConfig& config, std::vector<float> logits, std::vector<int32_t> ids = {},
+             size_t generated = 0, uint64_t counter = 0) {
   Sampler sampler(config);
   Random random(config.seed, 0, counter);
   return sampler.Sample(logits, {ids, generated}, random);
@@ -40,7 +40,8 @@ TEST(Sampler, DrawsWithTheProbabilitiesOfTheSoftmax) {
   const std::vector<double> probabilities = {0.1, 0.6, 0.3};
   std::map<int32_t, int> counts;
   const int draws = 20000;
-  for (uint64_t i = 0; i < draws; ++i) ++counts[Once({.temperature = 1}, Logs(probabilities), {}, 0, i)];
+  for (uint64_t i = 0; i < draws; ++i)
+    ++counts[Once({.temperature = 1}, Logs(probabilities), {}, 0, i)];
   for (size_t i = 0; i < 3; ++i) {  // five standard deviations
     const double p = probabilities[i];
     EXPECT_NEAR(counts[static_cast<int32_t>(i)], draws * p, 5 * std::sqrt(draws * p * (1 - p)));
@@ -63,11 +64,13 @@ TEST(Sampler, TopPKeepsTheTokenThatCrosses) {
 
 TEST(Sampler, TopPCountsTheMassThatTopKLeft) {
   // Of {0.5, 0.25} the first is two thirds.
-  EXPECT_EQ(Seen({.temperature = 1, .top_k = 2, .top_p = 0.66}, Logs({0.25, 0.5, 0.15, 0.1})), (std::set<int32_t>{1}));
+  EXPECT_EQ(Seen({.temperature = 1, .top_k = 2, .top_p = 0.66}, Logs({0.25, 0.5, 0.15, 0.1})),
+            (std::set<int32_t>{1}));
 }
 
 TEST(Sampler, MinPIsRelativeToTheLikeliest) {
-  EXPECT_EQ(Seen({.temperature = 1, .min_p = 0.4}, Logs({0.5, 0.25, 0.15, 0.1})), (std::set<int32_t>{0, 1}));
+  EXPECT_EQ(Seen({.temperature = 1, .min_p = 0.4}, Logs({0.5, 0.25, 0.15, 0.1})),
+            (std::set<int32_t>{0, 1}));
   EXPECT_EQ(Seen({.temperature = 1, .min_p = 1}, Logs({0.5, 0.25, 0.25})), (std::set<int32_t>{0}));
 }
 
@@ -80,9 +83,9 @@ TEST(Sampler, AppliesTemperatureBeforeTopP) {
 
 TEST(Sampler, RepeatPenaltyLooksAtTheLast64TokensOnce) {
   const SamplerConfig config{.repeat_penalty = 2};
-  EXPECT_EQ(Once(config, {3, 2}, {0, 0, 0}), 1);       // 1.5 < 2, whatever the number of times
-  EXPECT_EQ(Once(config, {3.9f, 1.9f}, {0, 0}), 0);    // 1.95 > 1.9
-  EXPECT_EQ(Once(config, {-1, -1.5f}, {0}), 1);        // -2 < -1.5
+  EXPECT_EQ(Once(config, {3, 2}, {0, 0, 0}), 1);     // 1.5 < 2, whatever the number of times
+  EXPECT_EQ(Once(config, {3.9f, 1.9f}, {0, 0}), 0);  // 1.95 > 1.9
+  EXPECT_EQ(Once(config, {-1, -1.5f}, {0}), 1);      // -2 < -1.5
   std::vector<int32_t> old(65, 2);
   old[0] = 0;
   EXPECT_EQ(Once(config, {3, 2, 0}, old), 0);
@@ -118,7 +121,8 @@ TEST(Sampler, RefusesSettingsOutOfRange) {
 }
 
 TEST(Sampler, ATinyTemperatureIsGreedy) {
-  for (uint64_t i = 0; i < 50; ++i) EXPECT_EQ(Once({.temperature = 1e-300}, {1, 1.0001f, -80}, {}, 0, i), 1);
+  for (uint64_t i = 0; i < 50; ++i)
+    EXPECT_EQ(Once({.temperature = 1e-300}, {1, 1.0001f, -80}, {}, 0, i), 1);
 }
 
 }  // namespace

@@ -7,7 +7,8 @@
 
 namespace cadre {
 
-Sequence::Sequence(const Model& model, ExpertSource& experts, Device& device, const SequenceConfig& config)
+Sequence::Sequence(const Model& model, ExpertSource& experts, Device& device,
+                   const SequenceConfig& config)
     : model_(&model),
       experts_(&experts),
       device_(&device),
@@ -17,8 +18,10 @@ Sequence::Sequence(const Model& model, ExpertSource& experts, Device& device, co
       activations_(model.config, Activations::Keep::kOneLayer) {}
 
 int64_t Sequence::KeepPrefixOf(std::span<const int32_t> ids) {
-  const auto end = ids_.begin() + std::min(std::ssize(ids_), std::max<int64_t>(std::ssize(ids) - 1, 0));
-  auto kept = static_cast<int64_t>(std::mismatch(ids_.begin(), end, ids.begin()).first - ids_.begin());
+  const auto end =
+      ids_.begin() + std::min(std::ssize(ids_), std::max<int64_t>(std::ssize(ids) - 1, 0));
+  auto kept =
+      static_cast<int64_t>(std::mismatch(ids_.begin(), end, ids.begin()).first - ids_.begin());
   if (kept == std::ssize(ids_)) return kept;
   const int64_t window = model_->config.sliding_window;
   if (window > 0 && kept - window + 1 < first_kept_) kept = 0;
@@ -42,13 +45,15 @@ bool Sequence::Append(std::span<const int32_t> ids, Mat<float> logits, const Run
     const int64_t end = std::min(begin + kChunk, count);
     const bool wants_last = !wants_all && end == count;
     const Mat<float> out = wants_all ? logits.Rows(begin, end) : logits.Rows(0, wants_last ? 1 : 0);
-    AppendChunk(ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), out, options);
+    AppendChunk(ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), out,
+                options);
   }
   return true;
 }
 
 // logits has as many rows as are wanted: the last ones of the chunk.
-void Sequence::AppendChunk(std::span<const int32_t> ids, Mat<float> logits, const RunOptions& options) {
+void Sequence::AppendChunk(std::span<const int32_t> ids, Mat<float> logits,
+                           const RunOptions& options) {
   const int64_t begin = std::ssize(ids_);
   const int64_t end = begin + std::ssize(ids);
   positions_.resize(ids.size());
@@ -66,7 +71,8 @@ void Sequence::AppendChunk(std::span<const int32_t> ids, Mat<float> logits, cons
                     .kv_type = config_.kv_type,
                     .wanted_rows = wanted_rows_,
                     .router_limits = {}};
-  const ForwardOptions forward_options{.activation = config_.activation, .observer = options.observer, .dropout = {}};
+  const ForwardOptions forward_options{
+      .activation = config_.activation, .observer = options.observer, .dropout = {}};
   Forward(*model_, *experts_, *device_, batch, forward_options, activations_, logits);
   ids_.insert(ids_.end(), ids.begin(), ids.end());
 

@@ -1,5 +1,6 @@
-// One sequence in the model: the ids it has seen and their keys and values. Grows by running ids through Forward, in chunks;
-// shrinks to a prefix that a new text shares. Knows nothing of text or sampling.
+// One sequence in the model: the ids it has seen and their keys and values. Grows by running ids
+// through Forward, in chunks; shrinks to a prefix that a new text shares. Knows nothing of text or
+// sampling.
 #pragma once
 
 #include <atomic>
@@ -38,12 +39,14 @@ class Sequence {
   std::span<const int32_t> ids() const { return ids_; }
   int64_t kv_bytes() const { return pool_.bytes(); }
 
-  // Forgets everything after the longest common beginning with `ids` (all of it where the window has moved past that), but
-  // leaves at least the last of `ids` to be run. Returns how many ids are kept.
+  // Forgets everything after the longest common beginning with `ids` (all of it where the window
+  // has moved past that), but leaves at least the last of `ids` to be run. Returns how many ids are
+  // kept.
   int64_t KeepPrefixOf(std::span<const int32_t> ids);
 
-  // Runs `ids` behind what is there. logits: [1, vocab] for the last id, or [ids, vocab] for all of them. Returns false when
-  // cancelled in between: some ids have been run then. Throws Error for an id outside the vocabulary.
+  // Runs `ids` behind what is there. logits: [1, vocab] for the last id, or [ids, vocab] for all of
+  // them. Returns false when cancelled in between: some ids have been run then. Throws Error for an
+  // id outside the vocabulary.
   bool Append(std::span<const int32_t> ids, Mat<float> logits, const RunOptions& options = {});
 
  private:

@@ -24,7 +24,8 @@ std::string StopStrings::Push(std::string_view text) {
     const size_t begin = held_.find(stop);
     if (begin == std::string::npos) continue;
     const size_t end = begin + stop.size();
-    if (match_end == std::string::npos || end < match_end || (end == match_end && begin < match_begin)) {
+    if (match_end == std::string::npos || end < match_end ||
+        (end == match_end && begin < match_begin)) {
       match_begin = begin;
       match_end = end;
     }

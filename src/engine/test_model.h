@@ -9,18 +9,23 @@
 
 namespace cadre::testing_model {
 
-// <unk>, <s>, </s>, the 256 bytes, the space symbol, and the letters a to z with and without a space before them.
+// <unk>, <s>, </s>, the 256 bytes, the space symbol, and the letters a to z with and without a
+// space before them.
 inline Vocabulary SmallVocabulary() {
   Vocabulary vocabulary;
-  vocabulary.pieces = {{"<unk>", 0, PieceType::kUnknown}, {"<s>", 0, PieceType::kControl}, {"</s>", 0, PieceType::kControl}};
+  vocabulary.pieces = {{"<unk>", 0, PieceType::kUnknown},
+                       {"<s>", 0, PieceType::kControl},
+                       {"</s>", 0, PieceType::kControl}};
   for (int byte = 0; byte < 256; ++byte) {
     vocabulary.pieces.push_back({PieceOfByte(static_cast<uint8_t>(byte)), 0, PieceType::kByte});
   }
   const std::string space(kSpaceSymbol);
   float score = 0;
-  for (char letter = 'a'; letter <= 'z'; ++letter) vocabulary.pieces.push_back({space + letter, score -= 1});
+  for (char letter = 'a'; letter <= 'z'; ++letter)
+    vocabulary.pieces.push_back({space + letter, score -= 1});
   vocabulary.pieces.push_back({space, score -= 1});
-  for (char letter = 'a'; letter <= 'z'; ++letter) vocabulary.pieces.push_back({std::string(1, letter), score -= 1});
+  for (char letter = 'a'; letter <= 'z'; ++letter)
+    vocabulary.pieces.push_back({std::string(1, letter), score -= 1});
   vocabulary.unk_id = 0;
   vocabulary.bos_id = 1;
   vocabulary.eos_id = 2;

@@ -151,6 +151,7 @@ void ModelConfig::Validate(const std::string& name) const {
   ExpectRange(name, "head dimension", head_dim, 2, 4096);
   ExpectRange(name, "vocabulary size", vocab_size, 1, int64_t{1} << 24);
   ExpectRange(name, "context length", context_length, 1, int64_t{1} << 32);
+  ExpectRange(name, "sliding window", sliding_window, 0, int64_t{1} << 40);
   ExpectRange(name, "number of experts", router.num_experts, 1, 4096);
   ExpectRange(name, "experts per token", router.top_k, 1, router.num_experts);
   if (num_heads % num_kv_heads != 0) {

@@ -1,5 +1,5 @@
-// What the tests of every BackwardOps share: seeded inputs, and attention problems with a key/value cache laid out as ops/kv_view.h
-// says, whose unused positions hold NaN so that reading one shows.
+// What the tests of every BackwardOps share: seeded inputs, and attention problems with a key/value
+// cache laid out as ops/kv_view.h says, whose unused positions hold NaN so that reading one shows.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +32,8 @@ std::vector<double> Doubles(const std::vector<T>& values) {
   return {values.begin(), values.end()};
 }
 
-// One call of AttentionBackward. q, out, d_out: [T, num_heads * dim]; k, v: [T, num_kv_heads * dim]; lse: [T, num_heads].
+// One call of AttentionBackward. q, out, d_out: [T, num_heads * dim]; k, v: [T, num_kv_heads *
+// dim]; lse: [T, num_heads].
 struct AttentionCase {
   int64_t num_heads, num_kv_heads, dim, window;
   std::vector<int64_t> lengths;
@@ -44,9 +45,13 @@ struct AttentionCase {
   std::vector<std::vector<std::byte*>> pages;
   std::vector<KvSequence> sequences;
 
-  AttentionCase(int64_t num_heads_, int64_t num_kv_heads_, int64_t dim_, int64_t window_, std::vector<int64_t> lengths_,
-                uint64_t seed)
-      : num_heads(num_heads_), num_kv_heads(num_kv_heads_), dim(dim_), window(window_), lengths(std::move(lengths_)) {
+  AttentionCase(int64_t num_heads_, int64_t num_kv_heads_, int64_t dim_, int64_t window_,
+                std::vector<int64_t> lengths_, uint64_t seed)
+      : num_heads(num_heads_),
+        num_kv_heads(num_kv_heads_),
+        dim(dim_),
+        window(window_),
+        lengths(std::move(lengths_)) {
     for (size_t s = 0; s < lengths.size(); ++s) {
       for (int64_t p = 0; p < lengths[s]; ++p) {
         sequence_of_row.push_back(static_cast<int32_t>(s));
@@ -72,9 +77,12 @@ struct AttentionCase {
   KvBatch batch() const { return {shape(), 1, sequences, sequence_of_row, positions}; }
 
   void Run(BackwardOps& ops, Mat<float> d_q, Mat<float> d_k, Mat<float> d_v) const {
-    const Mat<const float> q_view{q.data(), rows, num_heads * dim}, out_view{out.data(), rows, num_heads * dim};
-    const Mat<const float> d_out_view{d_out.data(), rows, num_heads * dim}, lse_view{lse.data(), rows, num_heads};
-    ops.AttentionBackward(q_view, num_heads, window, batch(), out_view, lse_view, d_out_view, d_q, d_k, d_v);
+    const Mat<const float> q_view{q.data(), rows, num_heads * dim},
+        out_view{out.data(), rows, num_heads * dim};
+    const Mat<const float> d_out_view{d_out.data(), rows, num_heads * dim},
+        lse_view{lse.data(), rows, num_heads};
+    ops.AttentionBackward(q_view, num_heads, window, batch(), out_view, lse_view, d_out_view, d_q,
+                          d_k, d_v);
   }
 
   // Attention from its definition, in double.
@@ -93,7 +101,8 @@ struct AttentionCase {
         double sum = 0;
         for (int64_t key = begin; key <= position; ++key) {
           double score = 0;
-          for (int64_t i = 0; i < dim; ++i) score += query[i] * k_in[static_cast<size_t>(offset(key) + i)];
+          for (int64_t i = 0; i < dim; ++i)
+            score += query[i] * k_in[static_cast<size_t>(offset(key) + i)];
           weights.push_back(std::exp(score / std::sqrt(static_cast<double>(dim))));
           sum += weights.back();
         }
@@ -101,7 +110,8 @@ struct AttentionCase {
         double* row = result.data() + (t * num_heads + head) * dim;
         for (int64_t key = begin; key <= position; ++key) {
           const double p = weights[static_cast<size_t>(key - begin)] / sum;
-          for (int64_t i = 0; i < dim; ++i) row[i] += p * v_in[static_cast<size_t>(offset(key) + i)];
+          for (int64_t i = 0; i < dim; ++i)
+            row[i] += p * v_in[static_cast<size_t>(offset(key) + i)];
         }
       }
     }
@@ -113,7 +123,8 @@ struct AttentionCase {
     const int64_t page_floats = shape().page_bytes() / 4;
     int64_t num_pages = 0;
     for (const int64_t length : lengths) num_pages += (length + kKvBlock - 1) / kKvBlock;
-    cache.assign(static_cast<size_t>(num_pages * page_floats), std::numeric_limits<float>::quiet_NaN());
+    cache.assign(static_cast<size_t>(num_pages * page_floats),
+                 std::numeric_limits<float>::quiet_NaN());
     float* next = cache.data();
     pages.resize(lengths.size());
     for (size_t s = 0; s < lengths.size(); ++s) {
@@ -125,7 +136,8 @@ struct AttentionCase {
     for (int64_t t = 0; t < rows; ++t) {
       const int64_t page = positions[static_cast<size_t>(t)] / kKvBlock;
       const int64_t slot = positions[static_cast<size_t>(t)] % kKvBlock;
-      const KvSequence& sequence = sequences[static_cast<size_t>(sequence_of_row[static_cast<size_t>(t)])];
+      const KvSequence& sequence =
+          sequences[static_cast<size_t>(sequence_of_row[static_cast<size_t>(t)])];
       for (int64_t head = 0; head < num_kv_heads; ++head) {
         auto* keys = reinterpret_cast<float*>(sequence.HeadBlock(shape(), page, 1, head));
         float* values = keys + dim * kKvBlock;

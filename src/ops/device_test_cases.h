@@ -1,6 +1,7 @@
-// What every Device must keep, as checks against the reference device. Bounds are derived from u = 2^-24, the rounding of a float:
-// a sum of n products in any order errs by at most Gamma(n) times the sum of their magnitudes (Higham, "Accuracy and Stability
-// of Numerical Algorithms", 2nd ed., section 3.1), fused or not.
+// What every Device must keep, as checks against the reference device. Bounds are derived from u =
+// 2^-24, the rounding of a float: a sum of n products in any order errs by at most Gamma(n) times
+// the sum of their magnitudes (Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed.,
+// section 3.1), fused or not.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -20,16 +21,19 @@
 namespace cadre {
 
 inline constexpr double kU = 0x1p-24;
-inline double Gamma(int64_t n) { return static_cast<double>(n) * kU / (1 - static_cast<double>(n) * kU); }
+inline double Gamma(int64_t n) {
+  return static_cast<double>(n) * kU / (1 - static_cast<double>(n) * kU);
+}
 
 // An element that misses its bound fails the test, the first one only.
-inline void ExpectWithin(const std::vector<float>& got, const std::vector<float>& expected, const std::vector<double>& bound,
-                         const std::string& what) {
+inline void ExpectWithin(const std::vector<float>& got, const std::vector<float>& expected,
+                         const std::vector<double>& bound, const std::string& what) {
   ASSERT_EQ(got.size(), expected.size());
   ASSERT_EQ(got.size(), bound.size());
   for (size_t i = 0; i < got.size(); ++i) {
     const double miss = std::abs(static_cast<double>(got[i]) - expected[i]);
-    ASSERT_LE(miss, bound[i]) << what << ": element " << i << " is " << got[i] << " but must be " << expected[i];
+    ASSERT_LE(miss, bound[i]) << what << ": element " << i << " is " << got[i] << " but must be "
+                              << expected[i];
   }
 }
 
@@ -49,7 +53,8 @@ struct TestWeight {
     offsets.resize(size);
     DecodeRow(type, weight.data, values);
     if (type != DType::kQ4_K) return;
-    std::vector<std::byte> no_levels = bytes;  // with all levels 0 a block decodes to minus its offsets
+    std::vector<std::byte> no_levels =
+        bytes;  // with all levels 0 a block decodes to minus its offsets
     for (size_t block = 1; block < bytes.size(); block += 144) {
       std::fill_n(no_levels.begin() + static_cast<ptrdiff_t>(block) + 16, 128, std::byte{0});
     }
@@ -57,23 +62,26 @@ struct TestWeight {
   }
 };
 
-inline std::vector<float> RunMatMul(Device& device, const std::vector<float>& x, int64_t rows, const Weight& w,
-                                    ActivationType activation) {
+inline std::vector<float> RunMatMul(Device& device, const std::vector<float>& x, int64_t rows,
+                                    const Weight& w, ActivationType activation) {
   std::vector<float> out(static_cast<size_t>(rows * w.rows), std::nanf(""));
   device.MatMul(Mat<const float>(x.data(), rows, w.cols), w, activation, View(out, rows, w.rows));
   return out;
 }
 
-// Each product is rounded on its own at worst, with, for bytes, both scales and the group's sum; the reference's decoded Q4_K
-// value is a rounded difference. Rounding to bytes moves x by up to half a step.
-inline void CheckMatMul(Device& device, DType type, ActivationType activation, int64_t tokens, int64_t rows, int64_t cols) {
+// Each product is rounded on its own at worst, with, for bytes, both scales and the group's sum;
+// the reference's decoded Q4_K value is a rounded difference. Rounding to bytes moves x by up to
+// half a step.
+inline void CheckMatMul(Device& device, DType type, ActivationType activation, int64_t tokens,
+                        int64_t rows, int64_t cols) {
   const TestWeight w(type, rows, cols, 11);
   const auto x = NormalValues(tokens * cols, 12);
   const auto reference = MakeReferenceDevice();
   std::vector<double> bound;
   for (int64_t t = 0; t < tokens; ++t) {
     float amax = 0;
-    for (int64_t k = 0; k < cols; ++k) amax = std::max(amax, std::abs(x[static_cast<size_t>(t * cols + k)]));
+    for (int64_t k = 0; k < cols; ++k)
+      amax = std::max(amax, std::abs(x[static_cast<size_t>(t * cols + k)]));
     const double half_step = activation == ActivationType::kInt8 ? amax / 253.0 : 0;
     for (int64_t n = 0; n < rows; ++n) {
       double magnitude = 0;
@@ -85,8 +93,9 @@ inline void CheckMatMul(Device& device, DType type, ActivationType activation, i
       bound.push_back(Gamma(cols + 5) * magnitude);
     }
   }
-  ExpectWithin(RunMatMul(device, x, tokens, w.weight, activation), RunMatMul(*reference, x, tokens, w.weight, activation),
-               bound, std::string(Info(type).name));
+  ExpectWithin(RunMatMul(device, x, tokens, w.weight, activation),
+               RunMatMul(*reference, x, tokens, w.weight, activation), bound,
+               std::string(Info(type).name));
 }
 
 // The sum of squares errs by Gamma(cols), its root by half of that; six roundings around it.
@@ -95,46 +104,58 @@ inline void CheckRmsNorm(Device& device, int64_t rows, int64_t cols) {
   const auto weight = NormalValues(cols, 22);
   std::vector<float> got(x), expected(x.size());
   device.RmsNorm(View(got, rows, cols), weight, 1e-5f, View(got, rows, cols));  // in place
-  MakeReferenceDevice()->RmsNorm(Mat<const float>(x.data(), rows, cols), weight, 1e-5f, View(expected, rows, cols));
+  MakeReferenceDevice()->RmsNorm(Mat<const float>(x.data(), rows, cols), weight, 1e-5f,
+                                 View(expected, rows, cols));
   std::vector<double> bound;
-  for (const float value : expected) bound.push_back((Gamma(cols) / 2 + Gamma(8)) * std::abs(value));
+  for (const float value : expected)
+    bound.push_back((Gamma(cols) / 2 + Gamma(8)) * std::abs(value));
   ExpectWithin(got, expected, bound, "RmsNorm");
 }
 
 // Cosine, sine, two products and a sum are rounded once each, and the reference's result.
-inline void CheckRope(Device& device, int64_t rows, int64_t heads, int64_t head_dim, RopeLayout layout) {
+inline void CheckRope(Device& device, int64_t rows, int64_t heads, int64_t head_dim,
+                      RopeLayout layout) {
   const auto x = NormalValues(rows * heads * head_dim, 31);
   std::vector<int64_t> positions;
   for (int64_t t = 0; t < rows; ++t) positions.push_back(t * t * 997 % 100000);
   std::vector<double> inv_freq;
   for (int64_t i = 0; i < head_dim / 2; ++i) {
-    inv_freq.push_back(std::pow(1e6, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim)));
+    inv_freq.push_back(
+        std::pow(1e6, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim)));
   }
   std::vector<float> got(x), expected(x);
   device.Rope(View(got, rows, heads * head_dim), head_dim, positions, inv_freq, layout);
-  MakeReferenceDevice()->Rope(View(expected, rows, heads * head_dim), head_dim, positions, inv_freq, layout);
+  MakeReferenceDevice()->Rope(View(expected, rows, heads * head_dim), head_dim, positions, inv_freq,
+                              layout);
   std::vector<double> bound;
   const int64_t half = head_dim / 2;
   for (size_t i = 0; i < x.size(); ++i) {
     const int64_t d = static_cast<int64_t>(i) % head_dim;
-    const int64_t partner = layout == RopeLayout::kInterleaved ? (d ^ 1) - d : d < half ? half : -half;
-    bound.push_back(5 * kU * (std::abs(x[i]) + std::abs(x[static_cast<size_t>(static_cast<int64_t>(i) + partner)])));
+    const int64_t partner = layout == RopeLayout::kInterleaved ? (d ^ 1) - d
+                            : d < half                         ? half
+                                                               : -half;
+    bound.push_back(
+        5 * kU *
+        (std::abs(x[i]) + std::abs(x[static_cast<size_t>(static_cast<int64_t>(i) + partner)])));
   }
   ExpectWithin(got, expected, bound, "Rope");
 }
 
-// e^x within 4u where it is normal; sum, quotient, product and the reference's result one u each. Where e^-x overflows, silu is
-// below 3e-37.
+// e^x within 4u where it is normal; sum, quotient, product and the reference's result one u each.
+// Where e^-x overflows, silu is below 3e-37.
 inline void CheckSwiGlu(Device& device, int64_t rows, int64_t cols) {
   auto gate = NormalValues(rows * cols, 41, 5);
   const auto up = NormalValues(rows * cols, 42);
   const float extremes[] = {0.0f, -0.0f, 87.0f, -87.0f, 88.8f, -88.8f, 1e4f, -1e4f, 3e37f};
   for (size_t i = 0; i < std::min(gate.size(), std::size(extremes)); ++i) gate[i] = extremes[i];
   std::vector<float> got(gate), expected(gate.size());
-  device.SwiGlu(View(got, rows, cols), Mat<const float>(up.data(), rows, cols), View(got, rows, cols));  // in place
-  MakeReferenceDevice()->SwiGlu(View(gate, rows, cols), Mat<const float>(up.data(), rows, cols), View(expected, rows, cols));
+  device.SwiGlu(View(got, rows, cols), Mat<const float>(up.data(), rows, cols),
+                View(got, rows, cols));  // in place
+  MakeReferenceDevice()->SwiGlu(View(gate, rows, cols), Mat<const float>(up.data(), rows, cols),
+                                View(expected, rows, cols));
   std::vector<double> bound;
-  for (size_t i = 0; i < gate.size(); ++i) bound.push_back(Gamma(9) * std::abs(expected[i]) + 3e-37 * std::abs(up[i]));
+  for (size_t i = 0; i < gate.size(); ++i)
+    bound.push_back(Gamma(9) * std::abs(expected[i]) + 3e-37 * std::abs(up[i]));
   ExpectWithin(got, expected, bound, "SwiGlu");
 }
 
@@ -150,7 +171,8 @@ inline void CheckAddAndEmbed(Device& device, DType type, int64_t rows, int64_t c
   EXPECT_EQ(got, expected) << Info(type).name;
   const auto y = NormalValues(rows * cols, 52);
   device.Add(View(got, rows, cols), Mat<const float>(y.data(), rows, cols), View(got, rows, cols));
-  reference->Add(View(expected, rows, cols), Mat<const float>(y.data(), rows, cols), View(expected, rows, cols));
+  reference->Add(View(expected, rows, cols), Mat<const float>(y.data(), rows, cols),
+                 View(expected, rows, cols));
   EXPECT_EQ(got, expected);
 }
 
@@ -160,7 +182,8 @@ inline void CheckDispatch(Device& device, int64_t tokens, int64_t cols) {
   std::vector<int32_t> token_of_row, row_of_choice;
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t c = 0; c < kChoices; ++c) {
-      const bool dropped = t % 4 == 3 || (t % 3 == 1 && c == 1);  // some tokens have one choice, some none
+      const bool dropped =
+          t % 4 == 3 || (t % 3 == 1 && c == 1);  // some tokens have one choice, some none
       row_of_choice.push_back(dropped ? -1 : static_cast<int32_t>(token_of_row.size()));
       if (!dropped) token_of_row.push_back(static_cast<int32_t>(t));
     }
@@ -168,13 +191,15 @@ inline void CheckDispatch(Device& device, int64_t tokens, int64_t cols) {
   const auto routed = std::ssize(token_of_row);
   const auto x = NormalValues(tokens * cols, 61);
   const auto gates = NormalValues(tokens * kChoices, 62);
-  const DispatchView plan = {token_of_row, Mat<const int32_t>(row_of_choice.data(), tokens, kChoices),
+  const DispatchView plan = {token_of_row,
+                             Mat<const int32_t>(row_of_choice.data(), tokens, kChoices),
                              Mat<const float>(gates.data(), tokens, kChoices)};
   std::vector<float> rows(static_cast<size_t>(routed * cols));
   device.GatherRows(Mat<const float>(x.data(), tokens, cols), plan, View(rows, routed, cols));
   for (int64_t r = 0; r < routed; ++r) {
     const auto token = static_cast<int64_t>(token_of_row[static_cast<size_t>(r)]);
-    EXPECT_TRUE(std::equal(rows.begin() + r * cols, rows.begin() + (r + 1) * cols, x.begin() + token * cols));
+    EXPECT_TRUE(std::equal(rows.begin() + r * cols, rows.begin() + (r + 1) * cols,
+                           x.begin() + token * cols));
   }
   std::vector<float> got(x.size(), std::nanf("")), expected(x.size());
   device.CombineRows(View(rows, routed, cols), plan, View(got, tokens, cols));

@@ -1,5 +1,5 @@
-// Every operation as its formula says, in double, one value after another. What it rounds, it rounds on purpose: activations
-// and the cache to their stored types, results to float.
+// Every operation as its formula says, in double, one value after another. What it rounds, it
+// rounds on purpose: activations and the cache to their stored types, results to float.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -14,8 +14,8 @@
 namespace cadre {
 namespace {
 
-// values as int8 times a float scale amax / 127: quotients to the nearest integer, ties to even. A group that is not finite
-// has a scale that is not, and levels of 0.
+// values as int8 times a float scale amax / 127: quotients to the nearest integer, ties to even. A
+// group that is not finite has a scale that is not, and levels of 0.
 struct Int8Group {
   float scale = 0;
   std::vector<int8_t> levels;
@@ -42,7 +42,8 @@ std::vector<double> RoundedActivations(std::span<const float> x) {
   std::vector<double> rounded(x.size());
   for (size_t begin = 0; begin < x.size(); begin += kGroup) {
     const auto group = RoundToInt8(x.subspan(begin, kGroup));
-    for (size_t i = 0; i < kGroup; ++i) rounded[begin + i] = static_cast<double>(group.scale) * group.levels[i];
+    for (size_t i = 0; i < kGroup; ++i)
+      rounded[begin + i] = static_cast<double>(group.scale) * group.levels[i];
   }
   return rounded;
 }
@@ -59,14 +60,20 @@ class KvHead {
   KvHead(const KvShape& shape, std::byte* block) : shape_(shape), block_(block) {}
 
   int64_t KeyIndex(int64_t slot, int64_t d) const { return d * kKvBlock + slot; }
-  int64_t ValueIndex(int64_t slot, int64_t d) const { return shape_.head_dim * kKvBlock + slot * shape_.head_dim + d; }
+  int64_t ValueIndex(int64_t slot, int64_t d) const {
+    return shape_.head_dim * kKvBlock + slot * shape_.head_dim + d;
+  }
 
   double Key(int64_t slot, int64_t d) const { return Element(KeyIndex(slot, d)) * Scale(slot); }
-  double Value(int64_t slot, int64_t d) const { return Element(ValueIndex(slot, d)) * Scale(kKvBlock + slot); }
+  double Value(int64_t slot, int64_t d) const {
+    return Element(ValueIndex(slot, d)) * Scale(kKvBlock + slot);
+  }
 
   void Store(std::span<const float> k, std::span<const float> v, int64_t slot) {
-    StoreOne(k, [&](int64_t d) { return KeyIndex(slot, d); }, slot);
-    StoreOne(v, [&](int64_t d) { return ValueIndex(slot, d); }, kKvBlock + slot);
+    StoreOne(
+        k, [&](int64_t d) { return KeyIndex(slot, d); }, slot);
+    StoreOne(
+        v, [&](int64_t d) { return ValueIndex(slot, d); }, kKvBlock + slot);
   }
 
  private:
@@ -84,15 +91,21 @@ class KvHead {
   double Element(int64_t index) const {
     const int64_t byte = index * KvElementBytes(shape_.type);
     switch (shape_.type) {
-      case KvType::kF32: return Read<float>(byte);
-      case KvType::kF16: return ToFloat(Read<F16>(byte));
-      case KvType::kBF16: return ToFloat(Read<BF16>(byte));
-      case KvType::kQ8: return Read<int8_t>(byte);
+      case KvType::kF32:
+        return Read<float>(byte);
+      case KvType::kF16:
+        return ToFloat(Read<F16>(byte));
+      case KvType::kBF16:
+        return ToFloat(Read<BF16>(byte));
+      case KvType::kQ8:
+        return Read<int8_t>(byte);
     }
     return 0;
   }
   int64_t ScaleByte(int64_t index) const { return 2 * shape_.block_bytes() + 4 * index; }
-  double Scale(int64_t index) const { return shape_.type == KvType::kQ8 ? Read<float>(ScaleByte(index)) : 1.0; }
+  double Scale(int64_t index) const {
+    return shape_.type == KvType::kQ8 ? Read<float>(ScaleByte(index)) : 1.0;
+  }
 
   template <typename IndexOf>
   void StoreOne(std::span<const float> values, IndexOf index_of, int64_t scale_index) {
@@ -105,10 +118,18 @@ class KvHead {
       const float value = values[static_cast<size_t>(d)];
       const int64_t byte = index_of(d) * KvElementBytes(shape_.type);
       switch (shape_.type) {
-        case KvType::kF32: Write(byte, value); break;
-        case KvType::kF16: Write(byte, ToF16(value)); break;
-        case KvType::kBF16: Write(byte, ToBF16(value)); break;
-        case KvType::kQ8: Write(byte, group.levels[static_cast<size_t>(d)]); break;
+        case KvType::kF32:
+          Write(byte, value);
+          break;
+        case KvType::kF16:
+          Write(byte, ToF16(value));
+          break;
+        case KvType::kBF16:
+          Write(byte, ToBF16(value));
+          break;
+        case KvType::kQ8:
+          Write(byte, group.levels[static_cast<size_t>(d)]);
+          break;
       }
     }
   }
@@ -118,7 +139,8 @@ class KvHead {
 };
 
 KvHead HeadOf(const KvBatch& batch, int64_t row, int64_t position, int64_t head) {
-  const auto sequence = batch.sequences[static_cast<size_t>(batch.sequence_of_row[static_cast<size_t>(row)])];
+  const auto sequence =
+      batch.sequences[static_cast<size_t>(batch.sequence_of_row[static_cast<size_t>(row)])];
   return {batch.shape, sequence.HeadBlock(batch.shape, position / kKvBlock, batch.layer, head)};
 }
 
@@ -136,43 +158,51 @@ class ReferenceDevice : public Device {
     }
   }
 
-  void RmsNorm(Mat<const float> x, std::span<const float> weight, float eps, Mat<float> out) override {
-    CADRE_CHECK(out.rows == x.rows && out.cols == x.cols && static_cast<int64_t>(weight.size()) == x.cols);
+  void RmsNorm(Mat<const float> x, std::span<const float> weight, float eps,
+               Mat<float> out) override {
+    CADRE_CHECK(out.rows == x.rows && out.cols == x.cols &&
+                static_cast<int64_t>(weight.size()) == x.cols);
     for (int64_t t = 0; t < x.rows; ++t) {
       double sum = 0;
       for (const float value : x.row_span(t)) sum += static_cast<double>(value) * value;
       const double root = std::sqrt(sum / static_cast<double>(x.cols) + eps);
       for (int64_t i = 0; i < x.cols; ++i) {
-        out.row(t)[i] = static_cast<float>(x.row(t)[i] * static_cast<double>(weight[static_cast<size_t>(i)]) / root);
+        out.row(t)[i] = static_cast<float>(
+            x.row(t)[i] * static_cast<double>(weight[static_cast<size_t>(i)]) / root);
       }
     }
   }
 
-  void MatMul(Mat<const float> x, const Weight& w, ActivationType activation, Mat<float> out) override {
+  void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
+              Mat<float> out) override {
     CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
     std::vector<std::vector<double>> rows;
     for (int64_t t = 0; t < x.rows; ++t) {
       const bool round = activation == ActivationType::kInt8 && IsQuantised(w.type);
-      rows.push_back(round ? RoundedActivations(x.row_span(t)) : std::vector<double>(x.row(t), x.row(t) + x.cols));
+      rows.push_back(round ? RoundedActivations(x.row_span(t))
+                           : std::vector<double>(x.row(t), x.row(t) + x.cols));
     }
     for (int64_t n = 0; n < w.rows; ++n) {
       const auto weights = DecodedRow(w, n);
       for (int64_t t = 0; t < x.rows; ++t) {
         double sum = 0;
-        for (size_t k = 0; k < weights.size(); ++k) sum += rows[static_cast<size_t>(t)][k] * weights[k];
+        for (size_t k = 0; k < weights.size(); ++k)
+          sum += rows[static_cast<size_t>(t)][k] * weights[k];
         out.row(t)[n] = static_cast<float>(sum);
       }
     }
   }
 
-  void Rope(Mat<float> x, int64_t head_dim, std::span<const int64_t> positions, std::span<const double> inv_freq,
-            RopeLayout layout) override {
+  void Rope(Mat<float> x, int64_t head_dim, std::span<const int64_t> positions,
+            std::span<const double> inv_freq, RopeLayout layout) override {
     const int64_t half = head_dim / 2;
-    CADRE_CHECK(head_dim % 2 == 0 && x.cols % head_dim == 0 && static_cast<int64_t>(inv_freq.size()) == half);
+    CADRE_CHECK(head_dim % 2 == 0 && x.cols % head_dim == 0 &&
+                static_cast<int64_t>(inv_freq.size()) == half);
     CADRE_CHECK(static_cast<int64_t>(positions.size()) == x.rows);
     for (int64_t t = 0; t < x.rows; ++t) {
       for (int64_t i = 0; i < half; ++i) {
-        const double angle = static_cast<double>(positions[static_cast<size_t>(t)]) * inv_freq[static_cast<size_t>(i)];
+        const double angle = static_cast<double>(positions[static_cast<size_t>(t)]) *
+                             inv_freq[static_cast<size_t>(i)];
         for (float* head = x.row(t); head < x.row(t) + x.cols; head += head_dim) {
           float& a = head[layout == RopeLayout::kHalfSplit ? i : 2 * i];
           float& b = head[layout == RopeLayout::kHalfSplit ? i + half : 2 * i + 1];
@@ -187,26 +217,29 @@ class ReferenceDevice : public Device {
 
   void StoreKv(Mat<const float> k, Mat<const float> v, const KvBatch& batch) override {
     const int64_t head_dim = batch.shape.head_dim;
-    CADRE_CHECK(k.cols == batch.shape.num_kv_heads * head_dim && v.cols == k.cols && v.rows == k.rows);
+    CADRE_CHECK(k.cols == batch.shape.num_kv_heads * head_dim && v.cols == k.cols &&
+                v.rows == k.rows);
     for (int64_t t = 0; t < k.rows; ++t) {
       const int64_t position = batch.positions[static_cast<size_t>(t)];
       for (int64_t head = 0; head < batch.shape.num_kv_heads; ++head) {
         const auto size = static_cast<size_t>(head_dim);
         HeadOf(batch, t, position, head)
-            .Store({k.row(t) + head * head_dim, size}, {v.row(t) + head * head_dim, size}, position % kKvBlock);
+            .Store({k.row(t) + head * head_dim, size}, {v.row(t) + head * head_dim, size},
+                   position % kKvBlock);
       }
     }
   }
 
-  void Attention(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch, Mat<float> out,
-                 Mat<float> lse) override {
+  void Attention(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch,
+                 Mat<float> out, Mat<float> lse) override {
     const int64_t head_dim = batch.shape.head_dim;
     CADRE_CHECK(q.cols == num_heads * head_dim && out.cols == q.cols && out.rows == q.rows);
     CADRE_CHECK(num_heads % batch.shape.num_kv_heads == 0);
     for (int64_t t = 0; t < q.rows; ++t) {
       for (int64_t head = 0; head < num_heads; ++head) {
-        const double denominator = AttendOne(q.row(t) + head * head_dim, t, head / (num_heads / batch.shape.num_kv_heads),
-                                             window, batch, out.row(t) + head * head_dim);
+        const double denominator =
+            AttendOne(q.row(t) + head * head_dim, t, head / (num_heads / batch.shape.num_kv_heads),
+                      window, batch, out.row(t) + head * head_dim);
         if (!lse.empty()) lse.row(t)[head] = static_cast<float>(denominator);
       }
     }
@@ -220,7 +253,8 @@ class ReferenceDevice : public Device {
   }
 
   void SwiGlu(Mat<const float> gate, Mat<const float> up, Mat<float> out) override {
-    CADRE_CHECK(gate.rows == up.rows && gate.cols == up.cols && out.rows == up.rows && out.cols == up.cols);
+    CADRE_CHECK(gate.rows == up.rows && gate.cols == up.cols && out.rows == up.rows &&
+                out.cols == up.cols);
     for (int64_t t = 0; t < gate.rows; ++t) {
       for (int64_t i = 0; i < gate.cols; ++i) {
         const double g = gate.row(t)[i];
@@ -252,7 +286,8 @@ class ReferenceDevice : public Device {
 
  private:
   // One query head of one row; returns the log of the softmax denominator.
-  static double AttendOne(const float* q, int64_t row, int64_t kv_head, int64_t window, const KvBatch& batch, float* out) {
+  static double AttendOne(const float* q, int64_t row, int64_t kv_head, int64_t window,
+                          const KvBatch& batch, float* out) {
     const int64_t head_dim = batch.shape.head_dim;
     const int64_t end = batch.positions[static_cast<size_t>(row)] + 1;
     const int64_t begin = window > 0 ? std::max<int64_t>(0, end - window) : 0;
@@ -271,9 +306,11 @@ class ReferenceDevice : public Device {
       const KvHead head = HeadOf(batch, row, p, kv_head);
       const double weight = std::exp(scores[static_cast<size_t>(p - begin)] - most);
       denominator += weight;
-      for (int64_t d = 0; d < head_dim; ++d) sums[static_cast<size_t>(d)] += weight * head.Value(p % kKvBlock, d);
+      for (int64_t d = 0; d < head_dim; ++d)
+        sums[static_cast<size_t>(d)] += weight * head.Value(p % kKvBlock, d);
     }
-    for (int64_t d = 0; d < head_dim; ++d) out[d] = static_cast<float>(sums[static_cast<size_t>(d)] / denominator);
+    for (int64_t d = 0; d < head_dim; ++d)
+      out[d] = static_cast<float>(sums[static_cast<size_t>(d)] / denominator);
     return most + std::log(denominator);
   }
 

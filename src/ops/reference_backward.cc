@@ -1,4 +1,5 @@
-// The backward operations as plain loops: every sum runs in double, in index order, and is rounded once when it is added.
+// The backward operations as plain loops: every sum runs in double, in index order, and is rounded
+// once when it is added.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -24,7 +25,8 @@ bool SameShape(Mat<A> a, Mat<B> b) {
 
 class ReferenceBackward final : public BackwardOps {
  public:
-  void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out, Mat<float> d_table) override {
+  void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out,
+                     Mat<float> d_table) override {
     CADRE_CHECK(std::ssize(ids) == d_out.rows && d_out.cols == d_table.cols);
     for (int64_t t = 0; t < d_out.rows; ++t) {
       const int32_t id = ids[static_cast<size_t>(t)];
@@ -34,8 +36,8 @@ class ReferenceBackward final : public BackwardOps {
   }
 
   // With r = 1 / sqrt(mean(x^2) + eps): out = r w x, so d_x = r w d_out - x r^3 / n sum(w d_out x).
-  void RmsNormBackward(Mat<const float> x, std::span<const float> weight, float eps, Mat<const float> d_out,
-                       Mat<float> d_x, std::span<float> d_weight) override {
+  void RmsNormBackward(Mat<const float> x, std::span<const float> weight, float eps,
+                       Mat<const float> d_out, Mat<float> d_x, std::span<float> d_weight) override {
     CADRE_CHECK(SameShape(x, d_out) && SameShape(x, d_x) && std::ssize(weight) == x.cols &&
                 d_weight.size() == weight.size());
     std::vector<double> d_weight_sum(weight.size());
@@ -44,7 +46,8 @@ class ReferenceBackward final : public BackwardOps {
       const auto xs = x.row_span(t), d_outs = d_out.row_span(t);
       const double r = 1 / std::sqrt(Dot(xs, xs) / cols + double{eps});
       double projection = 0;
-      for (size_t i = 0; i < xs.size(); ++i) projection += double{weight[i]} * double{d_outs[i]} * double{xs[i]};
+      for (size_t i = 0; i < xs.size(); ++i)
+        projection += double{weight[i]} * double{d_outs[i]} * double{xs[i]};
       for (size_t i = 0; i < xs.size(); ++i) {
         const double from_scale = r * double{weight[i]} * double{d_outs[i]};
         AddTo(d_x.row_span(t)[i], from_scale - double{xs[i]} * r * r * r / cols * projection);
@@ -54,8 +57,8 @@ class ReferenceBackward final : public BackwardOps {
     for (size_t i = 0; i < weight.size(); ++i) AddTo(d_weight[i], d_weight_sum[i]);
   }
 
-  void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out, Mat<float> d_x,
-                      Mat<float> d_w) override {
+  void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out,
+                      Mat<float> d_x, Mat<float> d_w) override {
     CADRE_CHECK(x.cols == w.cols && d_out.rows == x.rows && d_out.cols == w.rows);
     CADRE_CHECK((d_x.empty() || SameShape(d_x, x)) && (d_w.empty() || SameShape(d_w, w)));
     std::vector<double> sums(static_cast<size_t>(x.cols));
@@ -86,8 +89,8 @@ class ReferenceBackward final : public BackwardOps {
     const bool interleaved = layout == RopeLayout::kInterleaved;
     for (int64_t t = 0; t < d_x.rows; ++t) {
       for (int64_t i = 0; i < head_dim / 2; ++i) {
-        const double angle =
-            static_cast<double>(positions[static_cast<size_t>(t)]) * inv_freq[static_cast<size_t>(i)];
+        const double angle = static_cast<double>(positions[static_cast<size_t>(t)]) *
+                             inv_freq[static_cast<size_t>(i)];
         const double cosine = std::cos(angle), sine = std::sin(angle);
         for (int64_t head = 0; head < d_x.cols; head += head_dim) {
           float& a = d_x.row(t)[head + (interleaved ? 2 * i : i)];
@@ -100,17 +103,22 @@ class ReferenceBackward final : public BackwardOps {
     }
   }
 
-  // With p = exp(q k / sqrt(D) - lse) and delta = d_out . out: d_v = p d_out, d_score = p (d_out . v - delta).
-  void AttentionBackward(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch,
-                         Mat<const float> out, Mat<const float> lse, Mat<const float> d_out, Mat<float> d_q,
-                         Mat<float> d_k, Mat<float> d_v) override {
+  // With p = exp(q k / sqrt(D) - lse) and delta = d_out . out: d_v = p d_out, d_score = p (d_out .
+  // v - delta).
+  void AttentionBackward(Mat<const float> q, int64_t num_heads, int64_t window,
+                         const KvBatch& batch, Mat<const float> out, Mat<const float> lse,
+                         Mat<const float> d_out, Mat<float> d_q, Mat<float> d_k,
+                         Mat<float> d_v) override {
     const KvShape& shape = batch.shape;
     const int64_t dim = shape.head_dim;
-    CADRE_CHECK(shape.type == KvType::kF32 && num_heads > 0 && num_heads % shape.num_kv_heads == 0 && window >= 0);
-    CADRE_CHECK(q.cols == num_heads * dim && SameShape(out, q) && SameShape(d_out, q) && SameShape(d_q, q));
+    CADRE_CHECK(shape.type == KvType::kF32 && num_heads > 0 &&
+                num_heads % shape.num_kv_heads == 0 && window >= 0);
+    CADRE_CHECK(q.cols == num_heads * dim && SameShape(out, q) && SameShape(d_out, q) &&
+                SameShape(d_q, q));
     CADRE_CHECK(lse.rows == q.rows && lse.cols == num_heads && SameShape(d_k, d_v));
     CADRE_CHECK(d_k.rows == q.rows && d_k.cols == shape.num_kv_heads * dim);
-    CADRE_CHECK(std::ssize(batch.positions) == q.rows && std::ssize(batch.sequence_of_row) == q.rows);
+    CADRE_CHECK(std::ssize(batch.positions) == q.rows &&
+                std::ssize(batch.sequence_of_row) == q.rows);
     std::vector<double> d_q_sum(static_cast<size_t>(q.cols));
     std::vector<double> d_k_sum(static_cast<size_t>(d_k.rows * d_k.cols)), d_v_sum(d_k_sum.size());
     for (int64_t t = 0; t < q.rows; ++t) {
@@ -121,12 +129,14 @@ class ReferenceBackward final : public BackwardOps {
         const int64_t kv_head = head / (num_heads / shape.num_kv_heads);
         const float* query = q.row(t) + head * dim;
         const float* d_head = d_out.row(t) + head * dim;
-        const double delta = Dot({out.row(t) + head * dim, static_cast<size_t>(dim)}, {d_head, static_cast<size_t>(dim)});
-        for (int64_t key = window > 0 ? std::max<int64_t>(0, position - window + 1) : 0; key <= position; ++key) {
+        const double delta = Dot({out.row(t) + head * dim, static_cast<size_t>(dim)},
+                                 {d_head, static_cast<size_t>(dim)});
+        for (int64_t key = window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
+             key <= position; ++key) {
           const KvSequence& sequence =
               batch.sequences[static_cast<size_t>(batch.sequence_of_row[static_cast<size_t>(t)])];
-          const auto* keys =
-              reinterpret_cast<const float*>(sequence.HeadBlock(shape, key / kKvBlock, batch.layer, kv_head));
+          const auto* keys = reinterpret_cast<const float*>(
+              sequence.HeadBlock(shape, key / kKvBlock, batch.layer, kv_head));
           const float* k = keys + key % kKvBlock;  // element i at k[i * kKvBlock]
           const float* v = keys + dim * kKvBlock + key % kKvBlock * dim;
           double score = 0, d_p = 0;
@@ -157,9 +167,10 @@ class ReferenceBackward final : public BackwardOps {
   }
 
   // silu(g) = g s with s = 1 / (1 + exp(-g)); silu'(g) = s (1 + g (1 - s)).
-  void SwiGluBackward(Mat<const float> gate, Mat<const float> up, Mat<const float> d_out, Mat<float> d_gate,
-                      Mat<float> d_up) override {
-    CADRE_CHECK(SameShape(gate, up) && SameShape(gate, d_out) && SameShape(gate, d_gate) && SameShape(gate, d_up));
+  void SwiGluBackward(Mat<const float> gate, Mat<const float> up, Mat<const float> d_out,
+                      Mat<float> d_gate, Mat<float> d_up) override {
+    CADRE_CHECK(SameShape(gate, up) && SameShape(gate, d_out) && SameShape(gate, d_gate) &&
+                SameShape(gate, d_up));
     for (int64_t t = 0; t < gate.rows; ++t) {
       for (int64_t i = 0; i < gate.cols; ++i) {
         const double g = gate.row(t)[i], d = d_out.row(t)[i];
@@ -170,7 +181,8 @@ class ReferenceBackward final : public BackwardOps {
     }
   }
 
-  void GatherRowsBackward(const DispatchView& plan, Mat<const float> d_rows, Mat<float> d_x) override {
+  void GatherRowsBackward(const DispatchView& plan, Mat<const float> d_rows,
+                          Mat<float> d_x) override {
     CADRE_CHECK(plan.row_of_choice.rows == d_x.rows && d_rows.cols == d_x.cols);
     for (int64_t t = 0; t < d_x.rows; ++t) {
       for (int64_t i = 0; i < d_x.cols; ++i) {
@@ -186,15 +198,18 @@ class ReferenceBackward final : public BackwardOps {
 
   void CombineRowsBackward(Mat<const float> rows, const DispatchView& plan, Mat<const float> d_out,
                            Mat<float> d_rows, Mat<float> d_gates) override {
-    CADRE_CHECK(SameShape(rows, d_rows) && rows.cols == d_out.cols && plan.row_of_choice.rows == d_out.rows);
-    CADRE_CHECK(SameShape(plan.gates, plan.row_of_choice) && SameShape(d_gates, plan.row_of_choice));
+    CADRE_CHECK(SameShape(rows, d_rows) && rows.cols == d_out.cols &&
+                plan.row_of_choice.rows == d_out.rows);
+    CADRE_CHECK(SameShape(plan.gates, plan.row_of_choice) &&
+                SameShape(d_gates, plan.row_of_choice));
     for (int64_t t = 0; t < d_out.rows; ++t) {
       for (int64_t c = 0; c < plan.row_of_choice.cols; ++c) {
         const int32_t row = plan.row_of_choice.row(t)[c];
         CADRE_CHECK(row < rows.rows);
         if (row < 0) continue;
         const double gate = plan.gates.row(t)[c];
-        for (int64_t i = 0; i < rows.cols; ++i) AddTo(d_rows.row(row)[i], gate * double{d_out.row(t)[i]});
+        for (int64_t i = 0; i < rows.cols; ++i)
+          AddTo(d_rows.row(row)[i], gate * double{d_out.row(t)[i]});
         AddTo(d_gates.row(t)[c], Dot(d_out.row_span(t), rows.row_span(row)));
       }
     }
@@ -216,10 +231,12 @@ class ReferenceBackward final : public BackwardOps {
       double sum = 0;
       for (const float logit : row) sum += std::exp(double{logit} - max);
       const double lse = max + std::log(sum);
-      losses[static_cast<size_t>(t)] = static_cast<float>(lse - double{row[static_cast<size_t>(target)]});
+      losses[static_cast<size_t>(t)] =
+          static_cast<float>(lse - double{row[static_cast<size_t>(target)]});
       for (int64_t i = 0; i < logits.cols; ++i) {
         float& logit = row[static_cast<size_t>(i)];
-        logit = static_cast<float>(double{scale} * (std::exp(double{logit} - lse) - (i == target ? 1.0 : 0.0)));
+        logit = static_cast<float>(double{scale} *
+                                   (std::exp(double{logit} - lse) - (i == target ? 1.0 : 0.0)));
       }
     }
   }
@@ -237,7 +254,8 @@ class ReferenceBackward final : public BackwardOps {
       const double v = beta2 * double{moment2[i]} + (1 - beta2) * g * g;
       moment1[i] = static_cast<float>(m);
       moment2[i] = static_cast<float>(v);
-      const double update = m / correction1 / (std::sqrt(v / correction2) + double{settings.epsilon});
+      const double update =
+          m / correction1 / (std::sqrt(v / correction2) + double{settings.epsilon});
       AddTo(parameter[i], -rate * (update + double{settings.weight_decay} * double{parameter[i]}));
     }
   }
@@ -247,6 +265,8 @@ class ReferenceBackward final : public BackwardOps {
 
 }  // namespace
 
-std::unique_ptr<BackwardOps> MakeReferenceBackward() { return std::make_unique<ReferenceBackward>(); }
+std::unique_ptr<BackwardOps> MakeReferenceBackward() {
+  return std::make_unique<ReferenceBackward>();
+}
 
 }  // namespace cadre

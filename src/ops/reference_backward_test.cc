@@ -1,5 +1,6 @@
-// The reference backward against central differences of a forward written here from the definition, in double. The step is
-// 1e-5, so the differences are good to about 1e-9 of the loss's scale; what remains is the rounding of a gradient to float.
+// The reference backward against central differences of a forward written here from the definition,
+// in double. The step is 1e-5, so the differences are good to about 1e-9 of the loss's scale; what
+// remains is the rounding of a gradient to float.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -12,8 +13,9 @@ namespace {
 using Loss = std::function<double(const std::vector<double>&)>;
 
 // `gradient` started from `initial`; what was added must be the derivative of `loss` at `at`.
-void ExpectGradient(const Loss& loss, const std::vector<float>& at, const std::vector<float>& gradient,
-                    const std::vector<float>& initial, double tolerance = 2e-6) {
+void ExpectGradient(const Loss& loss, const std::vector<float>& at,
+                    const std::vector<float>& gradient, const std::vector<float>& initial,
+                    double tolerance = 2e-6) {
   ASSERT_EQ(at.size(), gradient.size());
   std::vector<double> point = Doubles(at);
   for (size_t i = 0; i < at.size(); ++i) {
@@ -22,7 +24,8 @@ void ExpectGradient(const Loss& loss, const std::vector<float>& at, const std::v
     point[i] = double{at[i]} - 1e-5;
     const double slope = (above - loss(point)) / 2e-5;
     point[i] = at[i];
-    EXPECT_NEAR(double{gradient[i]} - double{initial[i]}, slope, tolerance * (1 + std::abs(slope))) << "element " << i;
+    EXPECT_NEAR(double{gradient[i]} - double{initial[i]}, slope, tolerance * (1 + std::abs(slope)))
+        << "element " << i;
   }
 }
 
@@ -59,19 +62,22 @@ TEST(ReferenceBackward, RmsNormIsTheDerivative) {
     return sum;
   };
   ExpectGradient([&](const auto& xs) { return loss(xs, Doubles(weight)); }, x, d_x, initial);
-  ExpectGradient([&](const auto& ws) { return loss(Doubles(x), ws); }, weight, d_weight, initial_weight);
+  ExpectGradient([&](const auto& ws) { return loss(Doubles(x), ws); }, weight, d_weight,
+                 initial_weight);
 }
 
 TEST(ReferenceBackward, MatMulIsTheDerivative) {
   auto x = NormalValues(3 * 4, 1), w = NormalValues(2 * 4, 2), d_out = NormalValues(3 * 2, 3);
   const auto initial_x = NormalValues(12, 4), initial_w = NormalValues(8, 5);
   auto d_x = initial_x, d_w = initial_w;
-  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), View(d_x, 3, 4), View(d_w, 2, 4));
+  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), View(d_x, 3, 4),
+                       View(d_w, 2, 4));
   const auto loss = [&](const std::vector<double>& xs, const std::vector<double>& ws) {
     double sum = 0;
     for (size_t t = 0; t < 3; ++t) {
       for (size_t n = 0; n < 2; ++n) {
-        for (size_t k = 0; k < 4; ++k) sum += double{d_out[2 * t + n]} * xs[4 * t + k] * ws[4 * n + k];
+        for (size_t k = 0; k < 4; ++k)
+          sum += double{d_out[2 * t + n]} * xs[4 * t + k] * ws[4 * n + k];
       }
     }
     return sum;
@@ -113,31 +119,41 @@ TEST(ReferenceBackward, RopeIsTheDerivativeOfBothLayouts) {
 
 void ExpectAttentionGradients(const AttentionCase& problem) {
   const auto q = Doubles(problem.q), k = Doubles(problem.k), v = Doubles(problem.v);
-  const auto initial_q = NormalValues(std::ssize(q), 9), initial_k = NormalValues(std::ssize(k), 10);
+  const auto initial_q = NormalValues(std::ssize(q), 9),
+             initial_k = NormalValues(std::ssize(k), 10);
   auto d_q = initial_q, d_k = initial_k, d_v = initial_k;
-  const int64_t q_cols = problem.num_heads * problem.dim, kv_cols = problem.num_kv_heads * problem.dim;
-  problem.Run(*kOps, View(d_q, problem.rows, q_cols), View(d_k, problem.rows, kv_cols), View(d_v, problem.rows, kv_cols));
+  const int64_t q_cols = problem.num_heads * problem.dim,
+                kv_cols = problem.num_kv_heads * problem.dim;
+  problem.Run(*kOps, View(d_q, problem.rows, q_cols), View(d_k, problem.rows, kv_cols),
+              View(d_v, problem.rows, kv_cols));
   const auto loss = [&](const auto& a, const auto& b, const auto& c) {
     return Dot(problem.Forward(a, b, c, nullptr), problem.d_out);
   };
-  // out and lse are rounded to float, which costs the gradient a few 1e-7 times the number of terms.
+  // out and lse are rounded to float, which costs the gradient a few 1e-7 times the number of
+  // terms.
   ExpectGradient([&](const auto& p) { return loss(p, k, v); }, problem.q, d_q, initial_q, 2e-5);
   ExpectGradient([&](const auto& p) { return loss(q, p, v); }, problem.k, d_k, initial_k, 2e-5);
   ExpectGradient([&](const auto& p) { return loss(q, k, p); }, problem.v, d_v, initial_k, 2e-5);
 }
 
-TEST(ReferenceBackward, AttentionIsTheDerivative) { ExpectAttentionGradients({4, 2, 4, 0, {5, 1, 3}, 20}); }
+TEST(ReferenceBackward, AttentionIsTheDerivative) {
+  ExpectAttentionGradients({4, 2, 4, 0, {5, 1, 3}, 20});
+}
 
-TEST(ReferenceBackward, AttentionHonoursTheWindow) { ExpectAttentionGradients({2, 1, 4, 3, {7}, 21}); }
+TEST(ReferenceBackward, AttentionHonoursTheWindow) {
+  ExpectAttentionGradients({2, 1, 4, 3, {7}, 21});
+}
 
 TEST(ReferenceBackward, SwiGluIsTheDerivative) {
   auto gate = NormalValues(12, 1, 3), up = NormalValues(12, 2), d_out = NormalValues(12, 3);
   const auto initial = NormalValues(12, 4);
   auto d_gate = initial, d_up = initial;
-  kOps->SwiGluBackward(View(gate, 3, 4), View(up, 3, 4), View(d_out, 3, 4), View(d_gate, 3, 4), View(d_up, 3, 4));
+  kOps->SwiGluBackward(View(gate, 3, 4), View(up, 3, 4), View(d_out, 3, 4), View(d_gate, 3, 4),
+                       View(d_up, 3, 4));
   const auto loss = [&](const std::vector<double>& gates, const std::vector<double>& ups) {
     double sum = 0;
-    for (size_t i = 0; i < 12; ++i) sum += double{d_out[i]} * gates[i] / (1 + std::exp(-gates[i])) * ups[i];
+    for (size_t i = 0; i < 12; ++i)
+      sum += double{d_out[i]} * gates[i] / (1 + std::exp(-gates[i])) * ups[i];
     return sum;
   };
   ExpectGradient([&](const auto& p) { return loss(p, Doubles(up)); }, gate, d_gate, initial);
@@ -149,7 +165,9 @@ struct Routed {
   std::vector<int32_t> token_of_row = {1, 0, 0};
   std::vector<int32_t> row_of_choice = {2, 1, 0, -1, -1, -1};
   std::vector<float> gates = {0.7f, 0.3f, 0.9f, 0.1f, 0.5f, 0.5f};
-  DispatchView view() const { return {token_of_row, {row_of_choice.data(), 3, 2}, {gates.data(), 3, 2}}; }
+  DispatchView view() const {
+    return {token_of_row, {row_of_choice.data(), 3, 2}, {gates.data(), 3, 2}};
+  }
 };
 
 TEST(ReferenceBackward, GatherRowsAddsEveryCopyOfAToken) {
@@ -164,7 +182,8 @@ TEST(ReferenceBackward, CombineRowsIsTheDerivative) {
   auto rows = NormalValues(3 * 4, 1), d_out = NormalValues(3 * 4, 2);
   const auto initial_rows = NormalValues(12, 3), initial_gates = NormalValues(6, 4);
   auto d_rows = initial_rows, d_gates = initial_gates;
-  kOps->CombineRowsBackward(View(rows, 3, 4), routed.view(), View(d_out, 3, 4), View(d_rows, 3, 4), View(d_gates, 3, 2));
+  kOps->CombineRowsBackward(View(rows, 3, 4), routed.view(), View(d_out, 3, 4), View(d_rows, 3, 4),
+                            View(d_gates, 3, 2));
   const auto loss = [&](const std::vector<double>& row_values, const std::vector<double>& gates) {
     double sum = 0;
     for (size_t choice = 0; choice < 6; ++choice) {
@@ -176,8 +195,10 @@ TEST(ReferenceBackward, CombineRowsIsTheDerivative) {
     }
     return sum;
   };
-  ExpectGradient([&](const auto& p) { return loss(p, Doubles(routed.gates)); }, rows, d_rows, initial_rows);
-  ExpectGradient([&](const auto& p) { return loss(Doubles(rows), p); }, routed.gates, d_gates, initial_gates);
+  ExpectGradient([&](const auto& p) { return loss(p, Doubles(routed.gates)); }, rows, d_rows,
+                 initial_rows);
+  ExpectGradient([&](const auto& p) { return loss(Doubles(rows), p); }, routed.gates, d_gates,
+                 initial_gates);
 }
 
 TEST(ReferenceBackward, CrossEntropyIsTheScaledDerivativeAndSkipsNegativeTargets) {
@@ -192,13 +213,17 @@ TEST(ReferenceBackward, CrossEntropyIsTheScaledDerivativeAndSkipsNegativeTargets
     for (size_t i = 0; i < 5; ++i) sum += std::exp(values[5 * t + i]);
     return std::log(sum) - values[5 * t + static_cast<size_t>(targets[t])];
   };
-  for (size_t t = 0; t < 3; ++t) EXPECT_NEAR(losses[t], loss_of(Doubles(logits), t), 1e-6 * (1 + std::abs(losses[t])));
-  const auto total = [&](const std::vector<double>& p) { return 0.25 * (loss_of(p, 0) + loss_of(p, 1) + loss_of(p, 2)); };
+  for (size_t t = 0; t < 3; ++t)
+    EXPECT_NEAR(losses[t], loss_of(Doubles(logits), t), 1e-6 * (1 + std::abs(losses[t])));
+  const auto total = [&](const std::vector<double>& p) {
+    return 0.25 * (loss_of(p, 0) + loss_of(p, 1) + loss_of(p, 2));
+  };
   ExpectGradient(total, logits, gradient, std::vector<float>(15));
   EXPECT_EQ(std::vector<float>(gradient.begin() + 5, gradient.begin() + 10), std::vector<float>(5));
 }
 
-// By hand: g = 0.5 * 4 = 2; m = 0.1 * 2, v = 0.05 * 4; the corrected moments are 2 and 4, so the update is 2 / 2 = 1.
+// By hand: g = 0.5 * 4 = 2; m = 0.1 * 2, v = 0.05 * 4; the corrected moments are 2 and 4, so the
+// update is 2 / 2 = 1.
 TEST(ReferenceBackward, AdamWDecaysApartFromTheGradient) {
   std::vector<float> parameter = {10}, gradient = {4}, moment1 = {0}, moment2 = {0};
   kOps->AdamW(parameter, gradient, moment1, moment2,

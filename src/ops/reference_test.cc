@@ -16,10 +16,12 @@ TEST(ReferenceDevice, MatMulIsTheTableOfDotProducts) {
   const std::vector<float> w = {1, 2, 3, 4, 5, 6};  // [2, 3]
   const std::vector<float> x = {1, 0, -1, 2, 2, 2};
   const Weight weight = {reinterpret_cast<const std::byte*>(w.data()), DType::kF32, 2, 3};
-  EXPECT_EQ(RunMatMul(*MakeReferenceDevice(), x, 2, weight, ActivationType::kInt8), (std::vector<float>{-2, -2, 12, 30}));
+  EXPECT_EQ(RunMatMul(*MakeReferenceDevice(), x, 2, weight, ActivationType::kInt8),
+            (std::vector<float>{-2, -2, 12, 30}));
 }
 
-// With amax 127 the step is 1, so values round to integers, ties to even; float weights leave activations alone.
+// With amax 127 the step is 1, so values round to integers, ties to even; float weights leave
+// activations alone.
 TEST(ReferenceDevice, Int8RoundsGroupsOf32ForQuantisedWeightsOnly) {
   std::vector<float> x(64, 0.0f);
   x[0] = 127, x[1] = 0.5f, x[2] = 1.5f, x[3] = -2.5f;
@@ -28,7 +30,8 @@ TEST(ReferenceDevice, Int8RoundsGroupsOf32ForQuantisedWeightsOnly) {
   EncodeRow(DType::kQ8_0, std::vector<float>(64, 127.0f), ones.data());  // scale 1
   const Weight quantised = {ones.data(), DType::kQ8_0, 1, 64};
   const auto reference = MakeReferenceDevice();
-  EXPECT_EQ(RunMatMul(*reference, x, 1, quantised, ActivationType::kInt8)[0], 127.0f * (127 + 0 + 2 - 2 + 254 + 0 + 2));
+  EXPECT_EQ(RunMatMul(*reference, x, 1, quantised, ActivationType::kInt8)[0],
+            127.0f * (127 + 0 + 2 - 2 + 254 + 0 + 2));
   EXPECT_FLOAT_EQ(RunMatMul(*reference, x, 1, quantised, ActivationType::kF32)[0], 127.0f * 382.5f);
 }
 
@@ -67,7 +70,8 @@ TEST(ReferenceDevice, AttentionOfEqualKeysIsTheMeanOverTheWindow) {
     for (int64_t t = 0; t < 300; ++t) {
       const int64_t first = window == 0 ? 0 : std::max<int64_t>(0, t - window + 1);
       const auto keys = static_cast<double>(t - first + 1);
-      EXPECT_FLOAT_EQ(run.out[static_cast<size_t>(8 * t)], static_cast<float>(static_cast<double>(first + t) / 2));
+      EXPECT_FLOAT_EQ(run.out[static_cast<size_t>(8 * t)],
+                      static_cast<float>(static_cast<double>(first + t) / 2));
       EXPECT_FLOAT_EQ(run.lse[static_cast<size_t>(2 * t + 1)], static_cast<float>(std::log(keys)));
     }
   }
@@ -77,7 +81,8 @@ TEST(ReferenceDevice, AttentionPicksTheKeyThatStandsOut) {
   KvCase c(KvType::kF16, 2, 2, 8, 0, {20});
   std::fill(c.k.begin(), c.k.end(), 0.0f);
   std::fill(c.q.begin(), c.q.end(), 30.0f);
-  for (size_t d = 0; d < 16; ++d) c.k[16 * 5 + d] = 30.0f;  // position 5, both heads: score 7200 / sqrt(8)
+  for (size_t d = 0; d < 16; ++d)
+    c.k[16 * 5 + d] = 30.0f;  // position 5, both heads: score 7200 / sqrt(8)
   const auto reference = MakeReferenceDevice();
   const KvRun run(*reference, c, c.rows());
   for (size_t h = 0; h < 4; ++h) {
@@ -102,7 +107,8 @@ TEST(ReferenceDevice, SwiGluOfZeroIsZeroAndOfLargeIsTheProduct) {
   const std::vector<float> gate = {0, 40, -200, 1};
   const std::vector<float> up = {5, 2, 7, 1};
   std::vector<float> out(4);
-  MakeReferenceDevice()->SwiGlu(Mat<const float>(gate.data(), 1, 4), Mat<const float>(up.data(), 1, 4), View(out, 1, 4));
+  MakeReferenceDevice()->SwiGlu(Mat<const float>(gate.data(), 1, 4),
+                                Mat<const float>(up.data(), 1, 4), View(out, 1, 4));
   EXPECT_EQ(out[0], 0.0f);
   EXPECT_FLOAT_EQ(out[1], 80.0f);
   EXPECT_EQ(out[2], 0.0f);  // below the smallest float

@@ -6,7 +6,8 @@ namespace cadre {
 namespace {
 
 TEST(DType, EveryTypeIsFoundByNameInAnyCaseAndByNumber) {
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K}) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ8_0,
+                           DType::kQ4_K, DType::kQ6_K}) {
     const auto& info = Info(type);
     EXPECT_EQ(info.type, type);
     EXPECT_EQ(DTypeFromGgml(static_cast<uint32_t>(type)), type);
@@ -37,7 +38,9 @@ TEST(DType, RowBytesCountWholeBlocks) {
   EXPECT_EQ(RowBytes(DType::kQ6_K, 0), 0);
 }
 
-TEST(DTypeDeathTest, ARowThatEndsInsideABlockIsABug) { EXPECT_DEATH(RowBytes(DType::kQ4_0, 33), "block_elems"); }
+TEST(DTypeDeathTest, ARowThatEndsInsideABlockIsABug) {
+  EXPECT_DEATH(RowBytes(DType::kQ4_0, 33), "block_elems");
+}
 
 }  // namespace
 }  // namespace cadre

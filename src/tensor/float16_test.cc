@@ -14,7 +14,8 @@ double Meaning(uint32_t bits, int exponent_bits, int fraction_bits) {
   const int bias = (1 << (exponent_bits - 1)) - 1;
   const double sign = bits >> 15 ? -1 : 1;
   if (exponent == 0) return sign * std::ldexp(fraction, 1 - bias - fraction_bits);
-  return sign * std::ldexp(fraction + (1u << fraction_bits), static_cast<int>(exponent) - bias - fraction_bits);
+  return sign * std::ldexp(fraction + (1u << fraction_bits),
+                           static_cast<int>(exponent) - bias - fraction_bits);
 }
 
 bool IsF16NumberBits(uint32_t bits) { return (bits & 0x7c00) != 0x7c00; }

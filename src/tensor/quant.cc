@@ -1,7 +1,6 @@
 #include "tensor/quant.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -45,7 +44,8 @@ struct ScaleMin {
 };
 ScaleMin UnpackScaleMin(const std::byte* s, int j) {
   if (j < 4) return {Byte(s[j]) & 63, Byte(s[j + 4]) & 63};
-  return {(Byte(s[j + 4]) & 15) | (Byte(s[j - 4]) >> 6) << 4, Byte(s[j + 4]) >> 4 | (Byte(s[j]) >> 6) << 4};
+  return {(Byte(s[j + 4]) & 15) | (Byte(s[j - 4]) >> 6) << 4,
+          Byte(s[j + 4]) >> 4 | (Byte(s[j]) >> 6) << 4};
 }
 
 void DecodeQ4_K(const std::byte* block, float* out) {
@@ -72,7 +72,8 @@ void DecodeQ6_K(const std::byte* block, float* out) {
     const int g = i % 128 / 32;  // which 32 of the half
     const int l = i % 32;
     const int pair = Byte(low[64 * half + 32 * (g & 1) + l]);
-    const int q = ((g < 2 ? pair & 15 : pair >> 4) | (Byte(high[32 * half + l]) >> 2 * g & 3) << 4) - 32;
+    const int q =
+        ((g < 2 ? pair & 15 : pair >> 4) | (Byte(high[32 * half + l]) >> 2 * g & 3) << 4) - 32;
     const auto scale = static_cast<float>(static_cast<int8_t>(block[192 + i / 16]));
     out[i] = d * scale * static_cast<float>(q);
   }
@@ -87,7 +88,8 @@ float Inverse(float scale) {
   return scale == 0 || std::isinf(inverse) ? 0.0f : inverse;
 }
 
-// The value of the largest magnitude maps to -8; ggml rounds with the float scale, not with the stored one.
+// The value of the largest magnitude maps to -8; ggml rounds with the float scale, not with the
+// stored one.
 void EncodeQ4_0(const float* x, std::byte* block) {
   float extreme = 0;
   for (int i = 0; i < 32; ++i) {
@@ -98,7 +100,8 @@ void EncodeQ4_0(const float* x, std::byte* block) {
   WriteF16(StoredScale(d), block);
   // Half up after the shift, as ggml does.
   const auto level = [&](float value) { return TruncatedInt(value * inverse + 8.5f, 0, 15); };
-  for (int j = 0; j < 16; ++j) block[2 + j] = static_cast<std::byte>(level(x[j]) | level(x[j + 16]) << 4);
+  for (int j = 0; j < 16; ++j)
+    block[2 + j] = static_cast<std::byte>(level(x[j]) | level(x[j + 16]) << 4);
 }
 
 void EncodeQ8_0(const float* x, std::byte* block) {
@@ -129,7 +132,8 @@ void EncodeQ4_K(const float* x, std::byte* block) {
       block[4 + j] |= static_cast<std::byte>(min >> 4 << 6);
     }
     for (int l = 0; l < 32 && j % 2 == 0; ++l) {
-      block[16 + 16 * j + l] = static_cast<std::byte>(found.q[32 * j + l] | found.q[32 * j + 32 + l] << 4);
+      block[16 + 16 * j + l] =
+          static_cast<std::byte>(found.q[32 * j + l] | found.q[32 * j + 32 + l] << 4);
     }
   }
 }
@@ -164,18 +168,29 @@ void DecodeRow(DType type, const std::byte* bytes, std::span<float> out) {
     const std::byte* block = bytes + b * info.block_bytes;
     float* values = out.data() + b * info.block_elems;
     switch (type) {
-      case DType::kF32: break;
-      case DType::kF16: *values = ReadF16(block); break;
+      case DType::kF32:
+        break;
+      case DType::kF16:
+        *values = ReadF16(block);
+        break;
       case DType::kBF16: {
         BF16 bits;
         std::memcpy(&bits, block, sizeof bits);
         *values = ToFloat(bits);
         break;
       }
-      case DType::kQ4_0: DecodeQ4_0(block, values); break;
-      case DType::kQ8_0: DecodeQ8_0(block, values); break;
-      case DType::kQ4_K: DecodeQ4_K(block, values); break;
-      case DType::kQ6_K: DecodeQ6_K(block, values); break;
+      case DType::kQ4_0:
+        DecodeQ4_0(block, values);
+        break;
+      case DType::kQ8_0:
+        DecodeQ8_0(block, values);
+        break;
+      case DType::kQ4_K:
+        DecodeQ4_K(block, values);
+        break;
+      case DType::kQ6_K:
+        DecodeQ6_K(block, values);
+        break;
     }
   }
 }
@@ -193,17 +208,28 @@ void EncodeRow(DType type, std::span<const float> values, std::byte* bytes) {
     const float* x = values.data() + b * info.block_elems;
     std::byte* block = bytes + b * info.block_bytes;
     switch (type) {
-      case DType::kF32: break;
-      case DType::kF16: WriteF16(*x, block); break;
+      case DType::kF32:
+        break;
+      case DType::kF16:
+        WriteF16(*x, block);
+        break;
       case DType::kBF16: {
         const BF16 bits = ToBF16(*x);
         std::memcpy(block, &bits, sizeof bits);
         break;
       }
-      case DType::kQ4_0: EncodeQ4_0(x, block); break;
-      case DType::kQ8_0: EncodeQ8_0(x, block); break;
-      case DType::kQ4_K: EncodeQ4_K(x, block); break;
-      case DType::kQ6_K: EncodeQ6_K(x, block); break;
+      case DType::kQ4_0:
+        EncodeQ4_0(x, block);
+        break;
+      case DType::kQ8_0:
+        EncodeQ8_0(x, block);
+        break;
+      case DType::kQ4_K:
+        EncodeQ4_K(x, block);
+        break;
+      case DType::kQ6_K:
+        EncodeQ6_K(x, block);
+        break;
     }
   }
 }

@@ -1,6 +1,7 @@
 #include "tensor/quant_search.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <span>
@@ -59,7 +60,8 @@ Affine SearchAffine(std::span<const float> x) {
   Affine best;
   uint8_t q[32];
   double best_error = RoundAffine(x, 0, 0, q);
-  // Clipping the range a little can pay: the first guesses spread 15 levels over more or less than [low, high].
+  // Clipping the range a little can pay: the first guesses spread 15 levels over more or less than
+  // [low, high].
   for (int guess = 0; guess <= 12; ++guess) {
     float step = (high - low) / (13.0f + 0.25f * static_cast<float>(guess));
     float offset = -low;
@@ -81,7 +83,8 @@ std::span<const float> Part(const float* values, int j, int size) {
   return {values + j * size, static_cast<size_t>(size)};
 }
 
-// The best scale and min of sub-block j for the block scales, one step around the nearest; writes levels, returns the error.
+// The best scale and min of sub-block j for the block scales, one step around the nearest; writes
+// levels, returns the error.
 double RoundSubBlock(const float* values, int j, const Affine& wanted, AffineBlock& block) {
   const auto x = Part(values, j, 32);
   const float inverse_d = block.d > 0 ? 1 / block.d : 0;
@@ -90,8 +93,8 @@ double RoundSubBlock(const float* values, int j, const Affine& wanted, AffineBlo
   const int min0 = Level(static_cast<float>(wanted.offset) * inverse_dmin, 0, 63);
   double best_error = std::numeric_limits<double>::infinity();
   uint8_t q[32];
-  std::fill_n(block.q.begin() + 32 * j, 32, uint8_t{0});
-  block.scale[static_cast<size_t>(j)] = block.min[static_cast<size_t>(j)] = 0;
+  std::fill_n(block.q + 32 * j, 32, uint8_t{0});
+  block.scale[j] = block.min[j] = 0;
   for (int scale = std::max(0, scale0 - 1); scale <= std::min(63, scale0 + 1); ++scale) {
     for (int min = std::max(0, min0 - 1); min <= std::min(63, min0 + 1); ++min) {
       const float step = block.d * static_cast<float>(scale);
@@ -99,9 +102,9 @@ double RoundSubBlock(const float* values, int j, const Affine& wanted, AffineBlo
       const double error = RoundAffine(x, step, offset, q);
       if (!(error < best_error)) continue;
       best_error = error;
-      block.scale[static_cast<size_t>(j)] = scale;
-      block.min[static_cast<size_t>(j)] = min;
-      std::copy_n(q, 32, block.q.begin() + 32 * j);
+      block.scale[j] = scale;
+      block.min[j] = min;
+      std::copy_n(q, 32, block.q + 32 * j);
     }
   }
   return best_error;
@@ -125,7 +128,8 @@ void RefitAffine(const float* values, AffineBlock& block) {
   }
 }
 
-// Least-squares step for the given levels of one sub-block of 16, and what is left of the squared error, up to sum x^2.
+// Least-squares step for the given levels of one sub-block of 16, and what is left of the squared
+// error, up to sum x^2.
 struct Symmetric {
   double step = 0, gain = 0;
 };
@@ -174,14 +178,14 @@ double RoundSubBlock(const float* values, int j, double wanted, SymmetricBlock& 
   const int scale0 = block.d != 0 ? Level(static_cast<float>(wanted) / block.d, -128, 127) : 0;
   double best_error = std::numeric_limits<double>::infinity();
   int8_t q[16];
-  std::fill_n(block.q.begin() + 16 * j, 16, int8_t{0});
-  block.scale[static_cast<size_t>(j)] = 0;
+  std::fill_n(block.q + 16 * j, 16, int8_t{0});
+  block.scale[j] = 0;
   for (int scale = std::max(-128, scale0 - 1); scale <= std::min(127, scale0 + 1); ++scale) {
     const double error = RoundSymmetric(x, block.d * static_cast<float>(scale), q);
     if (!(error < best_error)) continue;
     best_error = error;
-    block.scale[static_cast<size_t>(j)] = scale;
-    std::copy_n(q, 16, block.q.begin() + 16 * j);
+    block.scale[j] = scale;
+    std::copy_n(q, 16, block.q + 16 * j);
   }
   return best_error;
 }
@@ -201,7 +205,8 @@ template <typename Block, typename Wanted, typename Refit>
 Block Descend(const float* values, Block block, const Wanted& wanted, Refit refit) {
   const auto round = [&](Block& b) {
     double error = 0;
-    for (size_t j = 0; j < wanted.size(); ++j) error += RoundSubBlock(values, static_cast<int>(j), wanted[j], b);
+    for (size_t j = 0; j < wanted.size(); ++j)
+      error += RoundSubBlock(values, static_cast<int>(j), wanted[j], b);
     return error;
   };
   double error = round(block);

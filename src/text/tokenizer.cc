@@ -10,9 +10,9 @@
 namespace cadre {
 namespace {
 
-constexpr size_t kChunkBytes = size_t{64}
-                               << 10;  // the library's memory grows with what it sees at once
-constexpr size_t kLongestWord = size_t{4} << 20;  // bytes without a safe cut before one is forced
+constexpr size_t kMaxCachedBytes = 64;
+constexpr size_t kMaxCachedWords = size_t{1} << 17;
+constexpr size_t kLongestWord = size_t{256} << 10;  // bytes without a safe cut before one is forced
 constexpr uint32_t kSpaceCodePoint = 0x2581;
 
 uint64_t Pair(uint32_t left, uint32_t right) { return uint64_t{left} << 32 | right; }
@@ -35,14 +35,20 @@ std::string WithoutExtraSpaces(std::string_view text) {
   return out;
 }
 
-// What the library gets: text we have prepared, so no prefix and no trimming; user-defined pieces
-// are matched here, as a hostile set of nested ones would overrun the library's fixed match table.
+// What the library gets: text that we have prepared, so no prefix and no trimming. User-defined
+// pieces are matched here, as a hostile set of nested ones would overrun the library's fixed match
+// table. Pieces that text must not make get names that no text has (a zero byte is refused in
+// pieces), as the library takes a character for any piece of that name.
 Vocabulary ForLibrary(const Vocabulary& vocabulary) {
   Vocabulary clean = vocabulary;
   clean.add_dummy_prefix = false;
   clean.remove_extra_whitespaces = false;
-  for (Piece& piece : clean.pieces) {
+  for (size_t id = 0; id < clean.pieces.size(); ++id) {
+    Piece& piece = clean.pieces[id];
     if (piece.type == PieceType::kUserDefined) piece.type = PieceType::kControl;
+    if (piece.type == PieceType::kControl || piece.type == PieceType::kUnknown) {
+      piece.text = fmt::format("{}{}", '\0', id);
+    }
   }
   return clean;
 }
@@ -186,40 +192,51 @@ size_t Tokenizer::MatchUserDefined(std::string_view text, int32_t& id) const {
   return longest;
 }
 
+// Text is full of the same words, so each is given to the library once.
 void Tokenizer::EncodeRun(std::string_view text, std::vector<int32_t>& ids) const {
+  std::unordered_map<std::string_view, std::vector<int32_t>> known;
   while (!text.empty()) {
-    const size_t cut = SafeCut(text);
-    EncodeChunk(text.substr(0, cut), ids);
-    text.remove_prefix(cut);
+    const std::string_view word = text.substr(0, WordEnd(text));
+    text.remove_prefix(word.size());
+    if (word.size() > kMaxCachedBytes) {
+      AppendWord(EncodeWord(word), ids);
+      continue;
+    }
+    if (known.size() >= kMaxCachedWords) known.clear();
+    const auto [entry, is_new] = known.try_emplace(word);
+    if (is_new) entry->second = EncodeWord(word);
+    AppendWord(entry->second, ids);
   }
 }
 
-// Where to cut `text` so that the parts have the ids of the whole: between two characters that
-// stand side by side in no piece, as no merge can cross there.
-size_t Tokenizer::SafeCut(std::string_view text) const {
-  if (text.size() <= kChunkBytes) return text.size();
+// Where the first word of `text` ends: between two characters that stand side by side in no piece.
+// No merge can cross there, so the words have the ids that the whole has.
+size_t Tokenizer::WordEnd(std::string_view text) const {
   uint32_t previous = 0;
   size_t at = 0;
-  while (at < text.size()) {
+  while (at < text.size() && at < kLongestWord) {
     const Utf8Step step = DecodeUtf8(text.substr(at));
     const uint32_t current = AsPieceCharacter(step.code_point);
-    if (at >= kLongestWord || (at >= kChunkBytes && !joined_.contains(Pair(previous, current))))
-      return at;
+    if (at > 0 && !joined_.contains(Pair(previous, current))) break;
     previous = current;
     at += step.num_bytes;
   }
   return at;
 }
 
-void Tokenizer::EncodeChunk(std::string_view text, std::vector<int32_t>& ids) const {
-  std::vector<int> chunk;
-  const auto status = library_->Encode(absl::string_view(text.data(), text.size()), &chunk);
+std::vector<int32_t> Tokenizer::EncodeWord(std::string_view word) const {
+  std::vector<int> ids;
+  const auto status = library_->Encode(absl::string_view(word.data(), word.size()), &ids);
   CADRE_CHECK(status.ok());
-  // Without byte pieces the library joins neighbouring unknown characters into one; so must
-  // neighbouring chunks.
+  return ids;
+}
+
+// Without byte pieces the library joins neighbouring unknown characters into one; so must
+// neighbouring words.
+void Tokenizer::AppendWord(const std::vector<int32_t>& word, std::vector<int32_t>& ids) const {
   const bool unknown_goes_on =
-      !ids.empty() && !chunk.empty() && ids.back() == vocabulary_.unk_id && chunk[0] == ids.back();
-  ids.insert(ids.end(), chunk.begin() + (unknown_goes_on ? 1 : 0), chunk.end());
+      !ids.empty() && !word.empty() && ids.back() == vocabulary_.unk_id && word[0] == ids.back();
+  ids.insert(ids.end(), word.begin() + (unknown_goes_on ? 1 : 0), word.end());
 }
 
 }  // namespace cadre

@@ -35,7 +35,7 @@ class Tokenizer {
   ~Tokenizer();
 
   // Ids of `text`, without BOS and EOS; none for an empty text. Bytes that are no UTF-8 become
-  // U+FFFD first. Time is n log n; a stretch of more than 4 MiB that offers no place where the
+  // U+FFFD first. Time is n log n; a stretch of more than 256 KiB that offers no place where the
   // vocabulary cannot merge is cut, which is the only way in which a long text differs from
   // sentencepiece's ids.
   std::vector<int32_t> Encode(std::string_view text,
@@ -65,9 +65,10 @@ class Tokenizer {
   void IndexPieces();
   void LoadLibrary(const std::string& name);
   size_t MatchUserDefined(std::string_view text, int32_t& id) const;
-  size_t SafeCut(std::string_view text) const;
+  size_t WordEnd(std::string_view text) const;
   void EncodeRun(std::string_view text, std::vector<int32_t>& ids) const;
-  void EncodeChunk(std::string_view text, std::vector<int32_t>& ids) const;
+  std::vector<int32_t> EncodeWord(std::string_view word) const;
+  void AppendWord(const std::vector<int32_t>& word, std::vector<int32_t>& ids) const;
 
   Vocabulary vocabulary_;
   std::unordered_map<std::string_view, int32_t>

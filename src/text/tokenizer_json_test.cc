@@ -96,7 +96,8 @@ TEST(ReadTokenizerJson, GivesTheIdsOfTheModelInEveryForm) {
 TEST(ReadTokenizerJson, GivesThePublishedIdsAndRunsOfSpaces) {
   CADRE_NEEDS_TEST_DATA();
   std::vector<std::string> texts;
-  for (const Json& entry : testing::Vectors().at("raw_text")) texts.push_back(entry.at("text"));
+  const Json vectors = testing::Vectors();
+  for (const Json& entry : vectors.at("raw_text")) texts.push_back(entry.at("text"));
   for (size_t size = 1; size < 40; ++size) texts.push_back("x" + std::string(size, ' ') + "y");
   for (const int version : {1, 3}) {
     const Vocabulary original = testing::PublishedVocabulary(version);

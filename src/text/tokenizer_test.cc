@@ -41,7 +41,8 @@ TEST(Tokenizer, MakesThePublishedIds) {
 TEST(Tokenizer, ReplacesMalformedBytesAsPublished) {
   CADRE_NEEDS_TEST_DATA();
   const Tokenizer tokenizer = testing::PublishedTokenizer(1);
-  for (const Json& entry : testing::Vectors().at("malformed_utf8")) {
+  const Json vectors = testing::Vectors();
+  for (const Json& entry : vectors.at("malformed_utf8")) {
     const auto hex = entry.at("bytes_hex").get<std::string>();
     EXPECT_EQ(tokenizer.Encode(FromHex(hex)), entry.at("v1").get<Ids>()) << hex;
   }
@@ -50,7 +51,8 @@ TEST(Tokenizer, ReplacesMalformedBytesAsPublished) {
 TEST(Tokenizer, DecodesOddIdsAsPublished) {
   CADRE_NEEDS_TEST_DATA();
   const Tokenizer tokenizer = testing::PublishedTokenizer(1);
-  for (const Json& entry : testing::Vectors().at("decode_odd")) {
+  const Json vectors = testing::Vectors();
+  for (const Json& entry : vectors.at("decode_odd")) {
     EXPECT_EQ(tokenizer.Decode(entry.at("ids_v1").get<Ids>()), entry.at("text").get<std::string>())
         << entry.dump();
   }
@@ -59,7 +61,8 @@ TEST(Tokenizer, DecodesOddIdsAsPublished) {
 TEST(Tokenizer, GivesThePublishedBytesOfEachToken) {
   CADRE_NEEDS_TEST_DATA();
   const Tokenizer tokenizer = testing::PublishedTokenizer(1);
-  for (const Json& entry : testing::Vectors().at("streaming")) {
+  const Json vectors = testing::Vectors();
+  for (const Json& entry : vectors.at("streaming")) {
     const auto ids = entry.at("ids_v1").get<Ids>();
     const auto hex = entry.at("token_bytes_hex").get<std::vector<std::string>>();
     ASSERT_EQ(ids.size(), hex.size());
@@ -134,6 +137,14 @@ TEST(Tokenizer, NeverMakesControlOrUnknownPiecesFromText) {
       EXPECT_NE(made, tokenizer.vocabulary().unk_id) << id;
     }
   }
+}
+
+TEST(Tokenizer, NeverMakesAControlPieceThatIsNamedLikeACharacter) {
+  Vocabulary vocabulary = testing::TinyVocabulary();
+  vocabulary.pieces.push_back({"\xC3\x9F\xC3\x9F", 0, PieceType::kControl});
+  vocabulary.pieces.push_back({std::string(kReplacementCharacter), 0, PieceType::kControl});
+  const Tokenizer tokenizer(vocabulary, "control characters");
+  for (const int32_t id : tokenizer.Encode("\xFF \xC3\x9F\xC3\x9F")) EXPECT_LT(id, 400);
 }
 
 TEST(Tokenizer, ContinuesTextWithoutThePrefix) {

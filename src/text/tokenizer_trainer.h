@@ -17,7 +17,7 @@ struct TokenizerTrainerConfig {
   double character_coverage = 0.9995;
   // Lines are drawn at random, the same for the same seed, so that about this much text is used.
   // Memory grows with it.
-  size_t max_input_bytes = size_t{32} << 20;
+  size_t max_input_bytes = size_t{12} << 20;
   uint64_t seed = 0;
   int num_threads = 1;  // does not change the result
 };

@@ -53,7 +53,7 @@ Dataset::Dataset(const std::vector<std::string>& files, const Tokenizer& tokeniz
 }
 
 const std::vector<uint32_t>& Dataset::EpochOrder(int64_t epoch, uint64_t seed) const {
-  if (epoch == epoch_) return order_;
+  if (epoch == epoch_ && seed == epoch_seed_) return order_;
   order_.resize(segments_.size());
   std::iota(order_.begin(), order_.end(), 0);
   Random random(seed, kShuffleStream + static_cast<uint64_t>(epoch));
@@ -63,6 +63,7 @@ const std::vector<uint32_t>& Dataset::EpochOrder(int64_t epoch, uint64_t seed) c
     first_target_of_shuffled_.push_back(first_target_of_shuffled_.back() + segments_[s].targets);
   }
   epoch_ = epoch;
+  epoch_seed_ = seed;
   return order_;
 }
 

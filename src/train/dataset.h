@@ -45,6 +45,7 @@ class Dataset {
   int64_t text_bytes_ = 0;
   // The order of the epoch asked for last.
   mutable int64_t epoch_ = -1;
+  mutable uint64_t epoch_seed_ = 0;
   mutable std::vector<uint32_t> order_;
   mutable std::vector<int64_t> first_target_of_shuffled_;  // [segments + 1]
 };

@@ -138,7 +138,8 @@ void Override(const std::string& setting, Json& flat) {
 void Finish(TrainConfig& c, const std::string& name) {
   c.schedule.steps = c.steps;
   ModelConfig& m = c.model;
-  m.architecture = m.router.dense() ? "llama" : "mixtral";
+  // transformers' Llama knows no window.
+  m.architecture = !m.router.dense() ? "mixtral" : m.sliding_window > 0 ? "mistral" : "llama";
   if (m.router.dense()) m.router.top_k = 1;
   if (m.head_dim == 0 && m.num_heads > 0) m.head_dim = m.dim / m.num_heads;
   m.router_aux_loss_coef = c.optimiser.balance_coefficient;

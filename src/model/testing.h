@@ -1,0 +1,107 @@
+// What the tests of this floor, and of train above it, share: the goldens of tests/, folders that vanish, and a tiny random model.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "model/forward.h"
+#include "model/kv_cache.h"
+#include "model/parameters.h"
+
+namespace cadre::model_testing {
+
+// The model of a golden: its folder, or the one GGUF file in it.
+inline std::string GoldenPath(const std::string& name) {
+  const char* root = std::getenv("CADRE_SOURCE_DIR");
+  if (root == nullptr) throw std::runtime_error("CADRE_SOURCE_DIR is not set: run the tests through ctest");
+  const std::string folder = std::string(root) + "/tests/goldens/" + name;
+  const std::string gguf = folder + "/model.gguf";
+  return std::filesystem::exists(gguf) ? gguf : folder;
+}
+
+// A new folder, removed with all in it at the end.
+class TempFolder {
+ public:
+  TempFolder() : path_(::testing::TempDir() + "cadre-XXXXXX") {
+    if (mkdtemp(path_.data()) == nullptr) throw std::runtime_error("no folder for temporary files");
+  }
+  ~TempFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+// What the Error says that `act` throws; empty when it throws none.
+template <typename Act>
+std::string ErrorOf(const Act& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+inline ModelConfig TinyConfig() {
+  ModelConfig config;
+  config.dim = 16;
+  config.hidden_dim = 24;
+  config.num_layers = 2;
+  config.num_heads = 2;
+  config.num_kv_heads = 1;
+  config.head_dim = 8;
+  config.vocab_size = 40;
+  config.context_length = 64;
+  config.rope_theta = 10000;
+  config.router = {.num_experts = 4, .top_k = 2};
+  return config;
+}
+
+// Weights large enough that router picks are clear.
+inline Buffer<float> RandomArena(const ParameterLayout& layout, uint64_t seed = 5) {
+  Buffer<float> arena(layout.size());
+  Random random(seed);
+  for (const auto& p : layout.parameters()) {
+    for (int64_t i = 0; i < p.size(); ++i) {
+      arena[p.offset + i] = static_cast<float>(p.is_norm ? 1 + 0.1 * random.NextNormal() : 0.3 * random.NextNormal());
+    }
+  }
+  return arena;
+}
+
+// [ids, vocab] logits of one sequence on the reference device, exact path.
+inline std::vector<float> ReferenceLogits(const Model& model, const std::vector<int32_t>& ids) {
+  const auto device = MakeReferenceDevice();
+  ResidentExperts experts(model.weights);
+  KvPagePool pool(model.config.kv_shape(KvType::kF32));
+  KvCache cache(pool);
+  const auto count = static_cast<int64_t>(ids.size());
+  cache.Reserve(count);
+  const KvSequence sequence = cache.view();
+  std::vector<int64_t> positions(ids.size());
+  std::iota(positions.begin(), positions.end(), 0);
+  const std::vector<int32_t> sequence_of_row(ids.size(), 0);
+  const Batch batch{.ids = ids, .positions = positions, .sequence_of_row = sequence_of_row, .sequences = {&sequence, 1},
+                    .kv_type = KvType::kF32, .wanted_rows = positions, .router_limits = {}};
+  Activations activations(model.config, Activations::Keep::kOneLayer);
+  std::vector<float> logits(ids.size() * static_cast<size_t>(model.config.vocab_size));
+  Forward(model, experts, *device, batch, {}, activations, {logits.data(), count, model.config.vocab_size});
+  return logits;
+}
+
+}  // namespace cadre::model_testing

@@ -1,0 +1,53 @@
+// What the tests of this floor share: a tiny trainer on the reference device.
+#pragma once
+
+#include <cstring>
+
+#include "model/testing.h"
+#include "train/trainer.h"
+
+namespace cadre::train_testing {
+
+// Two sequences of random tokens.
+inline TrainingBatch RandomBatch(const ModelConfig& config, uint64_t seed, int64_t length = 9) {
+  Random random(seed);
+  TrainingBatch batch;
+  for (int s = 0; s < 2; ++s) {
+    std::vector<int32_t> tokens;
+    for (int64_t i = 0; i < length; ++i) {
+      tokens.push_back(static_cast<int32_t>(random.NextBelow(static_cast<uint64_t>(config.vocab_size))));
+    }
+    batch.AddSequence(tokens);
+  }
+  return batch;
+}
+
+// A trainer with all it needs.
+struct TinyRun {
+  explicit TinyRun(const OptimiserConfig& optimiser = {}, const ModelConfig& model_config = model_testing::TinyConfig())
+      : config(model_config), trainer(config, optimiser, *device, *ops) {
+    trainer.Initialise(1, 0.2);
+  }
+  TinyRun(const TinyRun&) = delete;
+  TinyRun& operator=(const TinyRun&) = delete;
+
+  // A step on the batch that belongs to it.
+  StepResult Step() { return trainer.Step(RandomBatch(config, static_cast<uint64_t>(trainer.step())), 3e-3); }
+
+  ModelConfig config;
+  std::unique_ptr<Device> device = MakeReferenceDevice();
+  std::unique_ptr<BackwardOps> ops = MakeReferenceBackward();
+  Trainer trainer;
+};
+
+inline bool SameBits(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+// Weights, moments and step.
+inline bool SameState(Trainer& a, Trainer& b) {
+  return a.step() == b.step() && SameBits(a.weights(), b.weights()) && SameBits(a.moment1(), b.moment1()) &&
+         SameBits(a.moment2(), b.moment2());
+}
+
+}  // namespace cadre::train_testing

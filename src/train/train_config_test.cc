@@ -1,0 +1,158 @@
+#include "train/train_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "model/testing.h"
+
+namespace cadre {
+namespace {
+
+using model_testing::ErrorOf;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+const Json kLeast = {{"data.train", {"a.txt"}}};
+
+TrainConfig Parse(Json json, const std::vector<std::string>& settings = {}) {
+  json.update(kLeast);
+  return ParseTrainConfig(json, settings, "run.json");
+}
+
+std::string ParseError(const Json& json, const std::vector<std::string>& settings = {}) {
+  return ErrorOf([&] { Parse(json, settings); });
+}
+
+TEST(ParseTrainConfig, HasTheDefaultsItDocuments) {
+  const TrainConfig config = Parse(Json::object());
+  EXPECT_EQ(config.name, "model");
+  EXPECT_EQ(config.seed, 1u);
+  EXPECT_EQ(config.model.dim, 256);
+  EXPECT_EQ(config.model.hidden_dim, 512);
+  EXPECT_EQ(config.model.num_layers, 4);
+  EXPECT_EQ(config.model.num_heads, 8);
+  EXPECT_EQ(config.model.num_kv_heads, 4);
+  EXPECT_EQ(config.model.head_dim, 32);
+  EXPECT_EQ(config.model.router.num_experts, 8);
+  EXPECT_EQ(config.model.router.top_k, 2);
+  EXPECT_EQ(config.model.context_length, 1024);
+  EXPECT_EQ(config.model.sliding_window, 0);
+  EXPECT_EQ(config.model.rope_theta, 10000);
+  EXPECT_EQ(config.model.architecture, "mixtral");
+  EXPECT_EQ(config.model.router_aux_loss_coef, 0.02);
+  EXPECT_EQ(config.model.vocab_size, 4096);
+  EXPECT_EQ(config.tokenizer_vocab, 4096);
+  EXPECT_EQ(config.init_sigma, 0.02);
+  EXPECT_EQ(config.steps, 1000);
+  EXPECT_EQ(config.schedule.steps, 1000);
+  EXPECT_EQ(config.schedule.peak, 0.001);
+  EXPECT_EQ(config.schedule.final_share, 0.1);
+  EXPECT_EQ(config.schedule.warmup_steps, 100);
+  EXPECT_EQ(config.batch_tokens, 4096);
+  EXPECT_EQ(config.segment_tokens, 512);
+  EXPECT_EQ(config.optimiser.beta1, 0.9f);
+  EXPECT_EQ(config.optimiser.beta2, 0.95f);
+  EXPECT_EQ(config.optimiser.epsilon, 1e-8f);
+  EXPECT_EQ(config.optimiser.weight_decay, 0.1f);
+  EXPECT_EQ(config.optimiser.clip_norm, 1);
+  EXPECT_EQ(config.optimiser.balance_coefficient, 0.02);
+  EXPECT_EQ(config.optimiser.dropout.rate, 0);
+  EXPECT_EQ(config.checkpoint_every, 200);
+  EXPECT_EQ(config.validate_every, 500);
+  EXPECT_EQ(config.validate_tokens, 16384);
+  EXPECT_EQ(config.gguf_type, DType::kF16);
+}
+
+TEST(ParseTrainConfig, ReadsNestedAndDottedKeysAlike) {
+  const TrainConfig nested = Parse({{"model", {{"dim", 64}, {"heads", 2}, {"kv_heads", 1}}}, {"train", {{"lr", 0.5}}}});
+  const TrainConfig dotted = Parse({{"model.dim", 64}, {"model.heads", 2}, {"model.kv_heads", 1}, {"train.lr", 0.5}});
+  for (const auto& config : {nested, dotted}) {
+    EXPECT_EQ(config.model.dim, 64);
+    EXPECT_EQ(config.model.head_dim, 32);
+    EXPECT_EQ(config.schedule.peak, 0.5);
+  }
+  EXPECT_EQ(nested.fingerprint, dotted.fingerprint);
+}
+
+TEST(ParseTrainConfig, ReadsFilesByGroup) {
+  const TrainConfig config = Parse({{"data", {{"folder", "x"}, {"valid", {{"en", {"e.txt"}}, {"de", {"d.txt", "f.txt"}}}}}}});
+  EXPECT_EQ(config.data_folder, "x");
+  EXPECT_EQ(config.train_files, std::vector<std::string>{"a.txt"});
+  EXPECT_EQ(config.valid_files.at("de"), (std::vector<std::string>{"d.txt", "f.txt"}));
+  EXPECT_EQ(config.valid_files.size(), 2u);
+}
+
+TEST(ParseTrainConfig, LetsSettingsOverrideTheFile) {
+  const TrainConfig config = Parse({{"train", {{"steps", 5}}}, {"name", "file"}},
+                                   {"train.steps=7", "name=said=so", "data.valid={\"v\":[\"v.txt\"]}", "train.steps=9",
+                                    "model.tie_embeddings=true", "gguf_type=Q4_k"});
+  EXPECT_EQ(config.steps, 9);
+  EXPECT_EQ(config.schedule.steps, 9);
+  EXPECT_EQ(config.name, "said=so");
+  EXPECT_EQ(config.valid_files.size(), 1u);
+  EXPECT_TRUE(config.model.tie_embeddings);
+  EXPECT_EQ(config.gguf_type, DType::kQ4_K);
+}
+
+TEST(ParseTrainConfig, RefusesUnknownKeys) {
+  EXPECT_THAT(ParseError({{"model.dims", 5}}), HasSubstr("run.json: unknown key 'model.dims'"));
+  EXPECT_THAT(ParseError({{"model", {{"size", {{"dim", 5}}}}}}), HasSubstr("unknown key 'model.size.dim'"));
+  EXPECT_THAT(ParseError({{"model", 5}}), HasSubstr("unknown key 'model'"));
+  EXPECT_THAT(ParseError(Json::object(), {"lr=3"}), HasSubstr("unknown key 'lr'"));
+  EXPECT_THAT(ParseError(Json::object(), {"train.lr"}), HasSubstr("--set train.lr: must be key=value"));
+}
+
+TEST(ParseTrainConfig, RefusesWrongValuesByName) {
+  const struct {
+    const char* key;
+    Json value;
+  } cases[] = {{"model.dim", "wide"},       {"model.dim", 0},           {"model.dim", 64.5},
+               {"model.layers", -1},        {"train.lr", "fast"},       {"train.lr", -1},
+               {"train.dropout", 1},        {"train.beta2", 1},         {"model.tie_embeddings", 1},
+               {"name", 5},                 {"data.valid", {"v.txt"}},  {"data.valid", {{"en", "v.txt"}}},
+               {"gguf_type", "q3"},         {"gguf_type", 8},           {"seed", -1},
+               {"train.steps", 0},          {"tokenizer.vocab_size", 1}, {"tokenizer.path", {"x"}},
+               {"train.batch_tokens", int64_t{1} << 40}};
+  for (const auto& c : cases) {
+    EXPECT_THAT(ParseError({{c.key, c.value}}), HasSubstr(fmt::format("run.json: {}", c.key))) << c.value;
+  }
+  EXPECT_THAT(ErrorOf([] { ParseTrainConfig({{"data.train", "a.txt"}}, {}, "run.json"); }), HasSubstr("data.train: must be a list"));
+  EXPECT_THAT(ErrorOf([] { ParseTrainConfig({{"data.train", {1}}}, {}, "run.json"); }), HasSubstr("data.train: must be a list"));
+  EXPECT_THAT(ErrorOf([] { ParseTrainConfig(Json::object(), {}, "run.json"); }), HasSubstr("data.train names no file"));
+  EXPECT_THAT(ErrorOf([] { ParseTrainConfig(Json::array(), {}, "run.json"); }), HasSubstr("must hold a JSON object"));
+}
+
+TEST(ParseTrainConfig, RefusesModelsThatCannotBe) {
+  EXPECT_THAT(ParseError({{"model.kv_heads", 3}}), HasSubstr("key/value heads"));
+  EXPECT_THAT(ParseError({{"model.experts_per_token", 9}}), HasSubstr("experts per token is 9"));
+  EXPECT_THAT(ParseError({{"model.head_dim", 33}}), HasSubstr("head dimension is 33"));
+}
+
+TEST(ParseTrainConfig, CallsADenseModelWhatOthersCallIt) {
+  EXPECT_EQ(Parse({{"model.experts", 1}}).model.architecture, "llama");
+  EXPECT_EQ(Parse({{"model.experts", 1}}).model.router.top_k, 1);
+  // transformers' Llama has no sliding window, its Mistral has.
+  EXPECT_EQ(Parse({{"model.experts", 1}, {"model.sliding_window", 64}}).model.architecture, "mistral");
+  EXPECT_EQ(Parse({{"model.sliding_window", 64}}).model.architecture, "mixtral");
+}
+
+TEST(ParseTrainConfig, FingerprintsOnlyWhatShapesTheWeights) {
+  const std::string base = Parse(Json::object()).fingerprint;
+  EXPECT_NE(Parse({{"train.lr", 0.5}}).fingerprint, base);
+  EXPECT_NE(Parse({{"seed", 2}}).fingerprint, base);
+  EXPECT_EQ(Parse({{"name", "other"}, {"train.checkpoint_every", 3}, {"data.folder", "y"}}).fingerprint, base);
+  EXPECT_THAT(base, AllOf(HasSubstr("data.train"), Not(HasSubstr("name"))));
+}
+
+TEST(TrainConfigKeys, DocumentEveryKey) {
+  const auto keys = TrainConfigKeys();
+  EXPECT_GT(keys.size(), 30u);
+  for (const auto& [key, doc] : keys) {
+    EXPECT_FALSE(doc.empty()) << key;
+    EXPECT_THAT(doc, AllOf(HasSubstr("("), HasSubstr(")"))) << key << " says no default";
+  }
+}
+
+}  // namespace
+}  // namespace cadre

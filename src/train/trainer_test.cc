@@ -1,0 +1,218 @@
+#include "train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "train/checkpoint.h"
+#include "train/testing.h"
+
+namespace cadre {
+namespace {
+
+using model_testing::TempFolder;
+using model_testing::TinyConfig;
+using train_testing::RandomBatch;
+using train_testing::SameBits;
+using train_testing::SameState;
+using train_testing::TinyRun;
+
+OptimiserConfig WithDropout() {
+  OptimiserConfig optimiser;
+  optimiser.balance_coefficient = 0.05;
+  optimiser.dropout = {.rate = 0.2f, .expert_rate = 0.3f, .seed = 17};
+  return optimiser;
+}
+
+ModelConfig Dense() {
+  ModelConfig config = TinyConfig();
+  config.architecture = "mistral";
+  config.router = {};
+  config.sliding_window = 3;
+  config.tie_embeddings = true;
+  return config;
+}
+
+TEST(TrainingBatch, ShiftsTargetsByOne) {
+  TrainingBatch batch;
+  batch.AddSequence(std::vector<int32_t>{5, 6, 7});
+  batch.AddSequence(std::vector<int32_t>{8, 9});
+  EXPECT_EQ(batch.ids, (std::vector<int32_t>{5, 6, 8}));
+  EXPECT_EQ(batch.targets, (std::vector<int32_t>{6, 7, 9}));
+  EXPECT_EQ(batch.positions, (std::vector<int64_t>{0, 1, 0}));
+  EXPECT_EQ(batch.sequence_of_row, (std::vector<int32_t>{0, 0, 1}));
+  EXPECT_EQ(batch.num_sequences, 2);
+  batch.Clear();
+  EXPECT_TRUE(batch.ids.empty());
+  EXPECT_EQ(batch.num_sequences, 0);
+}
+
+TEST(Trainer, InitialisesMatricesWithTheDeviationAskedFor) {
+  ModelConfig config = TinyConfig();
+  config.dim = 64;
+  config.hidden_dim = 64;
+  TinyRun run({}, config);
+  run.trainer.Initialise(3, 0.5);
+  for (const auto& p : run.trainer.layout().parameters()) {
+    const auto values = run.trainer.weights().subspan(static_cast<size_t>(p.offset), static_cast<size_t>(p.size()));
+    double squares = 0;
+    for (const float value : values) squares += static_cast<double>(value) * static_cast<double>(value);
+    const double deviation = std::sqrt(squares / static_cast<double>(p.size()));
+    const bool to_residual = p.name.ends_with("o_proj.weight") || p.name.ends_with("w2.weight");
+    const double expected = p.is_norm ? 1 : to_residual ? 0.25 : 0.5;  // sqrt(2 * 2 layers) = 2
+    // 256 values and more: five deviations of the estimate are 5 / sqrt(2 * 256) of it.
+    EXPECT_NEAR(deviation, expected, p.is_norm ? 0 : 0.25 * expected) << p.name;
+  }
+  TinyRun same({}, config), other({}, config);
+  same.trainer.Initialise(3, 0.5);
+  other.trainer.Initialise(4, 0.5);
+  EXPECT_TRUE(SameBits(same.trainer.weights(), run.trainer.weights()));
+  EXPECT_FALSE(SameBits(other.trainer.weights(), run.trainer.weights()));
+}
+
+TEST(Trainer, LowersTheLossOfABatchItSeesAgain) {
+  for (const auto& config : {TinyConfig(), Dense()}) {
+    TinyRun run({}, config);
+    const TrainingBatch batch = RandomBatch(config, 1);
+    const double before = run.trainer.Step(batch, 1e-2).cross_entropy;
+    double after = 0;
+    for (int i = 1; i < 20; ++i) after = run.trainer.Step(batch, 1e-2).cross_entropy;
+    EXPECT_LT(after, 0.7 * before) << config.architecture;
+    EXPECT_EQ(run.trainer.step(), 20);
+  }
+}
+
+TEST(Trainer, CountsOnlyTargets) {
+  TinyRun run;
+  TrainingBatch batch = RandomBatch(run.config, 1);
+  const double total = run.trainer.Evaluate(batch);
+  EXPECT_EQ(run.trainer.ComputeGradients(batch).targets, 16);
+  TrainingBatch masked = batch;
+  std::fill(masked.targets.begin(), masked.targets.begin() + 5, -1);
+  const StepResult result = run.trainer.ComputeGradients(masked);
+  EXPECT_EQ(result.targets, 11);
+  EXPECT_NEAR(result.cross_entropy * 11, run.trainer.Evaluate(masked), 1e-4);
+  EXPECT_LT(run.trainer.Evaluate(masked), total);
+}
+
+TEST(Trainer, EvaluatesWithoutDropoutAndChangesNothing) {
+  TinyRun dropping(WithDropout()), plain;
+  const TrainingBatch batch = RandomBatch(plain.config, 1);
+  const double nats = dropping.trainer.Evaluate(batch);
+  EXPECT_EQ(nats, plain.trainer.Evaluate(batch));
+  EXPECT_NEAR(nats, plain.trainer.ComputeGradients(batch).cross_entropy * 16, 1e-4);
+  EXPECT_TRUE(SameState(dropping.trainer, plain.trainer));
+  EXPECT_NE(dropping.trainer.ComputeGradients(batch).cross_entropy, plain.trainer.ComputeGradients(batch).cross_entropy);
+}
+
+TEST(Trainer, AddsTheBalanceLossByItsCoefficient) {
+  OptimiserConfig optimiser;
+  optimiser.balance_coefficient = 0.25;
+  TinyRun run(optimiser);
+  const StepResult result = run.trainer.ComputeGradients(RandomBatch(run.config, 1));
+  EXPECT_DOUBLE_EQ(result.loss, result.cross_entropy + 0.25 * result.balance);
+  ASSERT_EQ(result.layer_load.size(), 8u);
+  for (size_t l = 0; l < 2; ++l) {
+    double sum = 0;
+    for (size_t e = 0; e < 4; ++e) sum += result.layer_load[4 * l + e];
+    EXPECT_NEAR(sum, 2, 1e-12);  // two choices per token
+  }
+}
+
+TEST(Trainer, ClipsTheNormOfTheWholeGradient) {
+  // With beta1 = beta2 = 0 and a large epsilon a step is lr * g / (|g| + epsilon): nearly the clipped gradient itself.
+  OptimiserConfig optimiser;
+  optimiser.beta1 = optimiser.beta2 = 0;
+  optimiser.epsilon = 1e4f;
+  optimiser.weight_decay = 0;
+  optimiser.clip_norm = 1e-2;
+  TinyRun run(optimiser);
+  const std::vector<float> before(run.trainer.weights().begin(), run.trainer.weights().end());
+  const StepResult result = run.trainer.Step(RandomBatch(run.config, 1), 1e4);
+  EXPECT_GT(result.grad_norm, 0.1);
+  double squares = 0;
+  for (size_t i = 0; i < before.size(); ++i) {
+    squares += std::pow(static_cast<double>(run.trainer.weights()[i]) - static_cast<double>(before[i]), 2);
+  }
+  EXPECT_NEAR(std::sqrt(squares), 1e-2, 1e-5);
+}
+
+TEST(Trainer, DecaysMatricesButNotNorms) {
+  OptimiserConfig optimiser;
+  optimiser.weight_decay = 0.5f;
+  TinyRun run(optimiser);
+  TrainingBatch batch = RandomBatch(run.config, 1);
+  std::fill(batch.targets.begin(), batch.targets.end(), -1);  // no gradient at all
+  const std::vector<float> before(run.trainer.weights().begin(), run.trainer.weights().end());
+  EXPECT_EQ(run.trainer.Step(batch, 0.1).grad_norm, 0);
+  for (const auto& p : run.trainer.layout().parameters()) {
+    const auto i = static_cast<size_t>(p.offset);
+    EXPECT_FLOAT_EQ(run.trainer.weights()[i], p.is_norm ? before[i] : 0.95f * before[i]) << p.name;
+  }
+}
+
+TEST(Trainer, GoesOnFromACheckpointAsIfNeverStopped) {
+  for (const auto& config : {TinyConfig(), Dense()}) {
+    TinyRun whole(WithDropout(), config);
+    for (int i = 0; i < 6; ++i) whole.Step();
+    const TempFolder folder;
+    const TrainingCheckpoints checkpoints(folder.path());
+    {
+      TinyRun first(WithDropout(), config);
+      for (int i = 0; i < 3; ++i) first.Step();
+      checkpoints.Save(first.trainer, "{}");
+    }
+    TinyRun second(WithDropout(), config);
+    ASSERT_TRUE(checkpoints.Restore(second.trainer, "{}"));
+    for (int i = 0; i < 3; ++i) second.Step();
+    EXPECT_TRUE(SameState(second.trainer, whole.trainer)) << config.architecture;
+  }
+}
+
+TEST(Trainer, DropsOtherElementsInTheNextStep) {
+  TinyRun run(WithDropout());
+  const TrainingBatch batch = RandomBatch(run.config, 1);
+  const double first = run.trainer.ComputeGradients(batch).loss;
+  EXPECT_EQ(run.trainer.ComputeGradients(batch).loss, first);
+  run.trainer.set_step(1);
+  EXPECT_NE(run.trainer.ComputeGradients(batch).loss, first);
+}
+
+// The slope of the loss, dropout's masks and all, at the largest gradient of every parameter and at two elements of no choosing.
+class Gradients : public ::testing::TestWithParam<bool> {};
+
+TEST_P(Gradients, AreTheSlopesOfTheLossWithDropout) {
+  const ModelConfig config = GetParam() ? Dense() : TinyConfig();
+  TinyRun run(WithDropout(), config);
+  Trainer& trainer = run.trainer;
+  const TrainingBatch batch = RandomBatch(config, 2);
+  const StepResult at = trainer.ComputeGradients(batch);
+  const std::vector<float> gradients(trainer.gradients().begin(), trainer.gradients().end());
+  Random random(6);
+  for (const auto& p : trainer.layout().parameters()) {
+    const std::span<const float> of(gradients.data() + p.offset, static_cast<size_t>(p.size()));
+    const auto largest = std::max_element(of.begin(), of.end(), [](float a, float b) { return std::abs(a) < std::abs(b); });
+    std::vector<size_t> elements = {static_cast<size_t>(largest - of.begin())};
+    for (int i = 0; i < 2; ++i) elements.push_back(random.NextBelow(of.size()));
+    for (const size_t element : elements) {
+      float& w = trainer.weights()[static_cast<size_t>(p.offset) + element];
+      const float kept = w;
+      // The loss is a mean of float32 values near 4 (2e-7 each): h = 4e-3 leaves 1e-4 of noise and about as much of h^2.
+      const auto loss_at = [&](float value) {
+        w = value;
+        const StepResult result = trainer.ComputeGradients(batch);
+        EXPECT_EQ(result.layer_load, at.layer_load) << "the seed puts a choice of experts on the edge: take another";
+        return result.loss;
+      };
+      const float up = kept + 4e-3f, down = kept - 4e-3f;
+      const double slope = (loss_at(up) - loss_at(down)) / (static_cast<double>(up) - static_cast<double>(down));
+      w = kept;
+      EXPECT_NEAR(of[element], slope, 2e-4 + 5e-3 * std::abs(slope)) << p.name << " " << element;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, Gradients, ::testing::Bool(), [](const auto& test) { return test.param ? "Dense" : "Mixtral"; });
+
+}  // namespace
+}  // namespace cadre

@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+"""End-to-end tests: the program as its users call it. CADRE_PROGRAM names the program, CADRE_SOURCE_DIR the repository."""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+
+PROGRAM = os.environ["CADRE_PROGRAM"]
+SOURCE = pathlib.Path(os.environ["CADRE_SOURCE_DIR"])
+GOLDENS = SOURCE / "tests" / "goldens"
+# Sanitizers reserve terabytes of address space and are slow: figures of time and memory mean nothing there.
+INSTRUMENTED = os.environ.get("CADRE_INSTRUMENTED") == "1"
+
+TEXT = """It was a bright cold day, and the clocks were striking. The old man walked along the river to the mill, where the
+miller and his three daughters were at work. "Good day," said he, "have you seen my horse?" But nobody had seen it.
+"""
+
+
+def cadre(*arguments, stdin=None, timeout=300):
+    return subprocess.run([PROGRAM, *map(str, arguments)], input=stdin, capture_output=True, timeout=timeout, check=False)
+
+
+def measured(*arguments):
+    """Standard output as JSON, seconds, and peak resident bytes of one run."""
+    begin = time.monotonic()
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen([PROGRAM, *map(str, arguments), "--json"], stdout=out)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        return json.loads(out.read()), time.monotonic() - begin, usage.ru_maxrss * 1024
+
+
+def read_npy(path):
+    """Rows of a little-endian float32 matrix."""
+    raw = path.read_bytes()
+    size = struct.unpack_from("<H", raw, 8)[0]
+    header = raw[10 : 10 + size].decode()
+    shape = [int(n) for n in header.split("(")[1].split(")")[0].split(",") if n.strip()]
+    values = struct.unpack_from(f"<{shape[0] * shape[1]}f", raw, 10 + size)
+    return [values[r * shape[1] : (r + 1) * shape[1]] for r in range(shape[0])]
+
+
+def read_safetensors(path):
+    raw = path.read_bytes()
+    size = struct.unpack_from("<Q", raw)[0]
+    return json.loads(raw[8 : 8 + size]), raw[8 + size :]
+
+
+def tensor(path, name, code):
+    header, data = read_safetensors(path)
+    begin, end = header[name]["data_offsets"]
+    return struct.unpack(f"<{(end - begin) // struct.calcsize(code)}{code}", data[begin:end])
+
+
+class ProgramTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="cadre-program-test-"))
+        corpus = cls.folder / "corpus.txt"
+        corpus.write_text(TEXT * 40, encoding="utf-8")
+        cls.config = {
+            "name": "tiny", "seed": 3,
+            "model": {"dim": 64, "hidden_dim": 64, "layers": 2, "heads": 4, "kv_heads": 2, "experts": 4, "context": 65536},
+            "tokenizer": {"vocab_size": 320},
+            "data": {"folder": str(cls.folder), "train": ["corpus.txt"], "valid": {"all": ["corpus.txt"]}},
+            "train": {"steps": 30, "batch_tokens": 256, "segment_tokens": 64, "warmup_steps": 5, "lr": 0.005,
+                      "checkpoint_every": 5, "validate_every": 15, "dropout": 0.1},
+        }
+        (cls.folder / "train.json").write_text(json.dumps(cls.config), encoding="utf-8")
+        cls.run_folder = cls.folder / "run"
+        done = cadre("train", "--config", cls.folder / "train.json", "--out", cls.run_folder)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.decode())
+        cls.model = cls.run_folder / "model"
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    def good(self, *arguments, **keywords):
+        done = cadre(*arguments, **keywords)
+        self.assertEqual(done.returncode, 0, done.stderr.decode(errors="replace"))
+        return done.stdout
+
+    def good_json(self, *arguments, **keywords):
+        out = self.good(*arguments, "--json", **keywords)
+        self.assertEqual(out.count(b"\n"), 1)
+        return json.loads(out)
+
+    def expect_error(self, code, *arguments, says=""):
+        done = cadre(*arguments)
+        message = done.stderr.decode(errors="replace")
+        self.assertEqual(done.returncode, code, message)
+        if code == 1:
+            self.assertEqual(len(message.strip().splitlines()), 1, message)
+        self.assertIn(says, message)
+        self.assertEqual(done.stdout, b"")
+
+    # inspect
+
+    def test_inspect_has_the_promised_keys(self):
+        found = self.good_json("inspect", self.model)
+        for key in ("architecture", "layers", "dim", "experts", "experts_per_token", "vocab", "context", "rope_theta", "bytes",
+                    "types"):
+            self.assertIn(key, found)
+        self.assertEqual(found["architecture"], "mixtral")
+        self.assertEqual(found["experts"], 4)
+        self.assertGreater(found["parameters"]["total"], found["parameters"]["active"])
+
+    def test_inspect_of_a_90_gb_checkpoint_is_quick_and_small(self):
+        folder = self.folder / "huge"
+        folder.mkdir()
+        dim, hidden, layers, experts, vocab = 4096, 14336, 32, 8, 32000
+        (folder / "config.json").write_text(json.dumps({
+            "model_type": "mixtral", "hidden_size": dim, "intermediate_size": hidden, "num_hidden_layers": layers,
+            "num_attention_heads": 32, "num_key_value_heads": 8, "num_local_experts": experts, "num_experts_per_tok": 2,
+            "vocab_size": vocab, "max_position_embeddings": 32768, "rms_norm_eps": 1e-5, "rope_theta": 1e6,
+            "sliding_window": None, "hidden_act": "silu"}))
+        shapes = {"model.embed_tokens.weight": [vocab, dim], "lm_head.weight": [vocab, dim], "model.norm.weight": [dim]}
+        for layer in range(layers):
+            prefix = f"model.layers.{layer}."
+            shapes[prefix + "input_layernorm.weight"] = [dim]
+            shapes[prefix + "post_attention_layernorm.weight"] = [dim]
+            for name, rows in (("q", dim), ("k", 1024), ("v", 1024), ("o", dim)):
+                shapes[f"{prefix}self_attn.{name}_proj.weight"] = [rows, dim]
+            shapes[prefix + "block_sparse_moe.gate.weight"] = [experts, dim]
+            for expert in range(experts):
+                for matrix, shape in (("w1", [hidden, dim]), ("w2", [dim, hidden]), ("w3", [hidden, dim])):
+                    shapes[f"{prefix}block_sparse_moe.experts.{expert}.{matrix}.weight"] = shape
+        header, offset = {}, 0
+        for name, shape in shapes.items():
+            size = 2
+            for n in shape:
+                size *= n
+            header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + size]}
+            offset += size
+        encoded = json.dumps(header).encode()
+        encoded += b" " * (-len(encoded) % 8)
+        with open(folder / "model.safetensors", "wb") as file:
+            file.write(struct.pack("<Q", len(encoded)) + encoded)
+            file.truncate(8 + len(encoded) + offset)  # a sparse file
+        found, seconds, peak_bytes = measured("inspect", folder)
+        self.assertEqual(found["parameters"], {"total": 46702792704, "active": 12879925248})
+        self.assertGreater(found["bytes"], 90e9)
+        if not INSTRUMENTED:
+            self.assertLess(seconds, 1.0)
+            self.assertLess(peak_bytes, 200e6)
+
+    # tokenize
+
+    def test_tokenize_round_trip(self):
+        text = "The miller's daughters: été, 42 🙂"
+        found = self.good_json("tokenize", self.model, "--text", text)
+        self.assertEqual(len(found["ids"]), len(found["pieces"]))
+        self.assertEqual(found["ids"][0], 1)
+        back = self.good_json("tokenize", self.model, "--decode", " ".join(map(str, found["ids"])))
+        self.assertEqual(back["text"], text)
+        bare = self.good_json("tokenize", self.model, "--text", text, "--no-bos")
+        self.assertEqual(bare["ids"], found["ids"][1:])
+
+    # logits
+
+    def test_logits_match_the_golden_through_the_program(self):
+        golden = GOLDENS / "mixtral" / "golden.safetensors"
+        ids = tensor(golden, "ids", "q")
+        expected = tensor(golden, "logits", "f")
+        out, routing = self.folder / "logits.npy", self.folder / "routing.json"
+        found = self.good_json("logits", GOLDENS / "mixtral", "--ids", " ".join(map(str, ids)), "--out", out, "--routing",
+                               routing)
+        self.assertEqual(found["tokens"], len(ids))
+        rows = read_npy(out)
+        flat = [value for row in rows for value in row]
+        worst = max(abs(a - b) for a, b in zip(flat, expected))
+        self.assertLessEqual(worst, 1e-4 * max(map(abs, expected)))
+        layers = json.loads(routing.read_text())["layers"]
+        picks = [pick for layer in layers for row in layer["experts"] for pick in row]
+        self.assertEqual(picks, list(tensor(golden, "experts", "q")))
+        for layer in layers:
+            self.assertEqual([len(layer[key]) for key in ("experts", "gates", "probs")], [len(ids)] * 3)
+
+    def test_logits_are_the_same_on_any_number_of_threads(self):
+        outs = []
+        for threads in (1, 3):
+            out = self.folder / f"threads{threads}.npy"
+            self.good("logits", self.model, "-p", "The old man", "--out", out, "--threads", threads)
+            outs.append(out.read_bytes())
+        self.assertEqual(outs[0], outs[1])
+
+    # generate
+
+    def test_generate_has_the_promised_keys_and_repeats_itself(self):
+        arguments = ("generate", self.model, "-p", "The old", "-n", 20, "--temperature", 0.9, "--seed", 5)
+        first = self.good_json(*arguments, "--threads", 1)
+        second = self.good_json(*arguments, "--threads", 2)
+        for key in ("text", "ids", "finish_reason", "prompt_tokens", "generated_tokens", "prompt_tokens_per_s",
+                    "generated_tokens_per_s"):
+            self.assertIn(key, first)
+        self.assertEqual(first["ids"], second["ids"])
+        self.assertEqual(first["text"], second["text"])
+        streamed = self.good(*arguments).decode()
+        self.assertEqual(streamed.rstrip("\n"), first["text"].rstrip("\n"))
+
+    def test_generate_stops_before_a_stop_string(self):
+        text = self.good_json("generate", self.model, "-p", "The", "-n", 40, "--temperature", 0)["text"]
+        self.assertGreater(len(text), 8)
+        stop = text[4:7]
+        stopped = self.good_json("generate", self.model, "-p", "The", "-n", 40, "--temperature", 0, "--stop", stop)
+        self.assertEqual(stopped["text"], text[: text.index(stop)])
+        self.assertEqual(stopped["finish_reason"], "stop")
+
+    def test_generate_shows_routing(self):
+        shown = self.good("generate", self.model, "-p", "The old man", "-n", 5, "--show-routing").decode()
+        self.assertIn("layer 0", shown)
+        self.assertIn("%", shown)
+
+    def test_gguf_and_hugging_face_of_one_run_agree(self):
+        # The GGUF of the run is F16: the same model to three digits, so greedy text of a few tokens is the same.
+        gguf = self.good_json("inspect", self.run_folder / "tiny.gguf")
+        self.assertEqual(gguf["parameters"], self.good_json("inspect", self.model)["parameters"])
+        texts = [self.good_json("generate", path, "-p", "The old man walked", "-n", 8, "--temperature", 0,
+                                "--activations", "f32", "--kv", "f32")["text"]
+                 for path in (self.model, self.run_folder / "tiny.gguf")]
+        self.assertEqual(texts[0], texts[1])
+
+    # chat
+
+    def test_chat_reads_turns_from_a_pipe(self):
+        out = self.good("chat", self.model, "--seed", 1, "--temperature", 0.5, stdin=b"Good day\nHave you seen it?\n/exit\n")
+        self.assertGreater(len(out), 0)
+        self.assertEqual(out, self.good("chat", self.model, "--seed", 1, "--temperature", 0.5, "--threads", 1,
+                                        stdin=b"Good day\nHave you seen it?\n/exit\n"))
+
+    # length
+
+    def test_a_prompt_of_32768_tokens(self):
+        ids = [1] + [random.Random(1).randrange(3, 320) for _ in range(32767)]
+        count = 300 if INSTRUMENTED else 32768
+        out = self.folder / "long.npy"
+        _, seconds, peak_bytes = measured("logits", self.model, "--ids", " ".join(map(str, ids[:count])), "--out", out)
+        print(f"\na prompt of {count} tokens: {seconds:.1f} s, peak {peak_bytes / 1e6:.0f} MB, of which {count * 320 * 4 / 1e6:.0f} "
+              "MB are its logits")
+        self.assertEqual(out.stat().st_size, 128 + count * 320 * 4)
+        # The first rows are what a short run gives: nothing depends on what comes after.
+        short = self.folder / "short.npy"
+        self.good("logits", self.model, "--ids", " ".join(map(str, ids[:20])), "--out", short)
+        self.assertEqual(out.read_bytes()[128 : 128 + 20 * 320 * 4], short.read_bytes()[128:])
+
+    def test_a_run_of_40000_tokens_in_a_sliding_window_needs_little_memory(self):
+        folder = self.folder / "window"
+        folder.mkdir()
+        for name in ("model.safetensors", "tokenizer.model", "tokenizer_config.json"):
+            shutil.copy(self.model / name, folder / name)
+        config = json.loads((self.model / "config.json").read_text())
+        config["sliding_window"] = 512
+        config["eos_token_id"] = 0  # never produced: the run goes to its end
+        (folder / "config.json").write_text(json.dumps(config))
+        counts = (300, 500) if INSTRUMENTED else (4000, 40000)
+        peaks = []
+        for count in counts:
+            found, seconds, peak_bytes = measured("generate", folder, "-p", "The", "-n", count, "--temperature", 0)
+            self.assertEqual(found["generated_tokens"], count)
+            self.assertEqual(found["finish_reason"], "length")
+            peaks.append(peak_bytes)
+        print(f"\n{counts[1]} tokens in a window of 512: {found['generated_tokens_per_s']:.0f}/s, {seconds:.1f} s, "
+              f"peak {peaks[1] / 1e6:.1f} MB ({counts[0]} tokens: {peaks[0] / 1e6:.1f} MB)")
+        if not INSTRUMENTED:
+            self.assertLess(peaks[1] - peaks[0], 20e6)
+
+    # errors
+
+    def test_errors_are_one_line_and_the_right_exit_code(self):
+        self.expect_error(1, "inspect", self.folder / "nothing", says="nothing")
+        self.expect_error(1, "generate", self.folder / "corpus.txt", "-p", "x", says="corpus.txt")
+        self.expect_error(1, "logits", self.model, "--ids", "1 99999", "--out", self.folder / "x.npy", says="99999")
+        self.expect_error(1, "logits", self.model, "--ids", "1 x", "--out", self.folder / "x.npy", says="x")
+        self.expect_error(1, "train", "--config", self.folder / "train.json", "--out", self.run_folder, says="--resume")
+        self.expect_error(1, "train", "--set", "model.dmi=3", "--out", self.folder / "x", says="model.dmi")
+        self.expect_error(2, "inspect")
+        self.expect_error(2, "frobnicate")
+        self.expect_error(2, "generate", self.model, "-p", "x", "--no-such-option")
+
+    def test_damaged_files_end_in_an_error(self):
+        damage = random.Random(7)
+        for source in (self.model, self.run_folder / "tiny.gguf"):
+            original = source / "model.safetensors" if source.is_dir() else source
+            raw = original.read_bytes()
+            for kind in range(12):
+                folder = self.folder / f"damaged{kind}"
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                target = folder / original.name
+                if source.is_dir():
+                    shutil.copy(source / "config.json", folder)
+                if kind < 6:
+                    target.write_bytes(raw[: damage.randrange(len(raw))])
+                    code = (1,)
+                else:
+                    changed = bytearray(raw)
+                    for _ in range(20):
+                        changed[damage.randrange(2000)] = damage.randrange(256)
+                    target.write_bytes(changed)
+                    code = (0, 1)  # a changed byte may be harmless
+                done = cadre("logits", folder if source.is_dir() else target, "--ids", "1 2", "--out", self.folder / "d.npy")
+                self.assertIn(done.returncode, code, (kind, done.stderr))
+
+    # train
+
+    def test_training_killed_ten_times_ends_in_the_same_bits(self):
+        moments = random.Random(11)
+        begin = time.monotonic()
+        again = self.folder / "again"
+        done = cadre("train", "--config", self.folder / "train.json", "--out", again)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        whole = time.monotonic() - begin
+        killed = self.folder / "killed"
+        kills = 0
+        for _ in range(10):
+            process = subprocess.Popen([PROGRAM, "train", "--config", self.folder / "train.json", "--out", killed, "--resume"],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                process.wait(timeout=moments.uniform(0.05, 0.9) * whole)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            process.wait()
+        done = cadre("train", "--config", self.folder / "train.json", "--out", killed, "--resume")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertGreater(kills, 0)
+        for name in ("model/model.safetensors", "tiny.gguf", "tokenizer.model"):
+            self.assertEqual((killed / name).read_bytes(), (again / name).read_bytes(), name)
+        steps = [json.loads(line)["step"] for line in (killed / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual(steps, list(range(1, 31)))
+
+    def test_metrics_have_the_promised_keys(self):
+        lines = [json.loads(line) for line in (self.run_folder / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual(len(lines), 30)
+        for key in ("step", "loss", "lr", "tokens_per_s", "grad_norm", "balance", "expert_load"):
+            self.assertIn(key, lines[0])
+        self.assertLess(lines[-1]["loss"], lines[0]["loss"] - 0.5)
+        self.assertIn("bits_per_byte", lines[-1]["valid"]["all"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

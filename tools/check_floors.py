@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Fails when a source file includes a floor that ARCHITECTURE.md does not let it include.
+
+Usage: check_floors.py [ROOT]
+"""
+
+import pathlib
+import re
+import sys
+
+# Floor -> floors it may include. The order is that of the building, lowest first.
+FLOORS = {
+    "base": set(),
+    "tensor": {"base"},
+    "ops": {"base", "tensor"},
+    "cpu": {"base", "tensor", "ops"},
+    "formats": {"base", "tensor"},
+    "text": {"base", "tensor"},
+    "model": {"base", "tensor", "ops", "formats"},
+    "engine": {"base", "tensor", "ops", "formats", "text", "model"},
+    "train": {"base", "tensor", "ops", "formats", "text", "model"},
+    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "model", "engine", "train"},
+}
+# Within the model floor only these files know file formats.
+MODEL_FILES_WITH_FORMATS = re.compile(r"(load|save)(_test)?\.(h|cc)$|_test\.cc$")
+INCLUDE = re.compile(r'^\s*#\s*include\s+"(\w+)/', re.MULTILINE)
+
+
+def violations(root):
+    for path in sorted((root / "src").glob("*/*")):
+        floor = path.parent.name
+        if path.suffix not in (".h", ".cc"):
+            continue
+        if floor not in FLOORS:
+            yield f"{path.relative_to(root)}: floor '{floor}' is not in tools/check_floors.py"
+            continue
+        for included in INCLUDE.findall(path.read_text(encoding="utf-8")):
+            if included == floor:
+                continue
+            if included not in FLOORS[floor]:
+                yield f"{path.relative_to(root)}: includes {included}/, which {floor} may not"
+            elif floor == "model" and included == "formats" and not MODEL_FILES_WITH_FORMATS.search(path.name):
+                yield f"{path.relative_to(root)}: only load and save of the model floor know file formats"
+
+
+def main():
+    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent.parent)
+    found = list(violations(root))
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
