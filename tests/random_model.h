@@ -50,10 +50,10 @@ class RandomModel {
 
 inline ModelConfig SmallConfig() {
   ModelConfig config;
-  config.dim = 256;  // one block of the k-quants
+  config.dim = 256;  // as hidden_dim and the width of all heads: one block of the k-quants
   config.hidden_dim = 256;
   config.num_layers = 2;
-  config.num_heads = 4;
+  config.num_heads = 8;
   config.num_kv_heads = 2;
   config.head_dim = 32;
   config.vocab_size = 96;

@@ -150,6 +150,7 @@ TEST(TrainConfigKeys, DocumentEveryKey) {
   EXPECT_GT(keys.size(), 30u);
   for (const auto& [key, doc] : keys) {
     EXPECT_FALSE(doc.empty()) << key;
+    if (key == "data.train") continue;  // the one that must be given
     EXPECT_THAT(doc, AllOf(HasSubstr("("), HasSubstr(")"))) << key << " says no default";
   }
 }
