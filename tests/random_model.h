@@ -10,11 +10,13 @@ namespace cadre {
 // A seeded random model whose matrices are stored as `type`.
 class RandomModel {
  public:
-  RandomModel(ModelConfig config, DType type) : layout_(config), arena_(layout_.size()), model_(layout_.Bind(arena_.data())) {
+  RandomModel(ModelConfig config, DType type)
+      : layout_(config), arena_(layout_.size()), model_(layout_.Bind(arena_.data())) {
     Random random(7);
     for (const auto& p : layout_.parameters()) {
       for (int64_t i = 0; i < p.size(); ++i) {
-        const double x = random.NextNormal() * (p.name.find("gate.weight") != std::string::npos ? 0.5 : 0.08);
+        const double x =
+            random.NextNormal() * (p.name.find("gate.weight") != std::string::npos ? 0.5 : 0.08);
         arena_[p.offset + i] = static_cast<float>(p.is_norm ? 1 + 0.1 * x : x);
       }
     }

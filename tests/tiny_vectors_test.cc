@@ -1,5 +1,6 @@
-// The tiny synthetic Mixtral of CADRE_TEST_DATA/tiny: weights made by the formula in the file, results computed there in float64 by
-// a program that shares no code with this one or with PyTorch. Every device, and the stored types that hold the weights exactly.
+// The tiny synthetic Mixtral of CADRE_TEST_DATA/tiny: weights made by the formula in the file,
+// results computed there in float64 by a program that shares no code with this one or with PyTorch.
+// Every device, and the stored types that hold the weights exactly.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -49,10 +50,13 @@ float TinyWeight(const std::string& name, uint64_t hash, uint64_t i) {
 class TinyModel {
  public:
   explicit TinyModel(const Json& vectors, bool dense = false, int64_t window = 0)
-      : layout_(Config(vectors, dense, window)), arena_(layout_.size()), model_(layout_.Bind(arena_.data())) {
+      : layout_(Config(vectors, dense, window)),
+        arena_(layout_.size()),
+        model_(layout_.Bind(arena_.data())) {
     for (const auto& p : layout_.parameters()) {
       const uint64_t hash = Fnv1a64(p.name);
-      for (int64_t i = 0; i < p.size(); ++i) arena_[p.offset + i] = TinyWeight(p.name, hash, static_cast<uint64_t>(i));
+      for (int64_t i = 0; i < p.size(); ++i)
+        arena_[p.offset + i] = TinyWeight(p.name, hash, static_cast<uint64_t>(i));
     }
   }
   const Model& model() const { return model_; }
@@ -72,17 +76,23 @@ class TinyModel {
   Model model_;
 };
 
-std::vector<int32_t> Prompt(const Json& vectors) { return vectors.at("prompt").get<std::vector<int32_t>>(); }
+std::vector<int32_t> Prompt(const Json& vectors) {
+  return vectors.at("prompt").get<std::vector<int32_t>>();
+}
 
 void ExpectNear(std::span<const float> found, const Json& expected) {
-  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(found[i], expected[i].get<double>(), kTolerance) << i;
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_NEAR(found[i], expected[i].get<double>(), kTolerance) << i;
 }
 
 // The logits of each position of a run.
 class Logits {
  public:
-  Logits(const std::vector<float>& all, int64_t vocab) : all_(all), vocab_(static_cast<size_t>(vocab)) {}
-  std::span<const float> At(size_t position) const { return std::span(all_).subspan(position * vocab_, vocab_); }
+  Logits(const std::vector<float>& all, int64_t vocab)
+      : all_(all), vocab_(static_cast<size_t>(vocab)) {}
+  std::span<const float> At(size_t position) const {
+    return std::span(all_).subspan(position * vocab_, vocab_);
+  }
   int64_t ArgMax(size_t position) const {
     const auto row = At(position);
     return std::max_element(row.begin(), row.end()) - row.begin();
@@ -102,15 +112,19 @@ void ExpectRouting(const Json& expected, const Routing& routing) {
   for (int64_t t = 0; t < routing.experts.rows; ++t) {
     for (int64_t c = 0; c < routing.experts.cols; ++c) {
       const auto at_t = static_cast<size_t>(t), at_c = static_cast<size_t>(c);
-      EXPECT_EQ(routing.experts.row(t)[c], expected.at("experts")[at_t][at_c].get<int32_t>()) << t << " " << c;
-      EXPECT_NEAR(routing.gates.row(t)[c], expected.at("weights")[at_t][at_c].get<double>(), kTolerance) << t << " " << c;
+      EXPECT_EQ(routing.experts.row(t)[c], expected.at("experts")[at_t][at_c].get<int32_t>())
+          << t << " " << c;
+      EXPECT_NEAR(routing.gates.row(t)[c], expected.at("weights")[at_t][at_c].get<double>(),
+                  kTolerance)
+          << t << " " << c;
     }
   }
   const auto last = expected.at("last_token_logits").get<std::vector<double>>();
   double sum = 0;
   for (const double logit : last) sum += std::exp(logit);
   const float* probs = routing.probs.row(routing.probs.rows - 1);
-  for (size_t e = 0; e < last.size(); ++e) EXPECT_NEAR(probs[e], std::exp(last[e]) / sum, kTolerance);
+  for (size_t e = 0; e < last.size(); ++e)
+    EXPECT_NEAR(probs[e], std::exp(last[e]) / sum, kTolerance);
 }
 
 // Logits of the prompt, of every position, and the router's choices in every layer.
@@ -142,7 +156,8 @@ TEST(TinyVectors, TheGeneratorMakesTheCheckValues) {
   const Json vectors = *Vectors();
   for (const auto& [name, values] : vectors.at("generator_check").items()) {
     for (size_t i = 0; i < values.size(); ++i) {
-      EXPECT_NEAR(TinyWeight(name, Fnv1a64(name), i), values[i].get<double>(), 1e-7) << name << " " << i;  // 8 digits are given
+      EXPECT_NEAR(TinyWeight(name, Fnv1a64(name), i), values[i].get<double>(), 1e-7)
+          << name << " " << i;  // 8 digits are given
     }
   }
 }
@@ -159,7 +174,8 @@ TEST_P(TinyVectors, PromptMatches) {
   ExpectPrompt(TinyModel(vectors).model(), *device_, vectors);
 }
 
-// Through the files of each kind that holds these weights exactly: GGUF interleaves the rows that rotate together.
+// Through the files of each kind that holds these weights exactly: GGUF interleaves the rows that
+// rotate together.
 TEST_P(TinyVectors, PromptMatchesFromFiles) {
   CADRE_NEEDS_TEST_DATA();
   const Json vectors = *Vectors();
@@ -179,7 +195,8 @@ TEST_P(TinyVectors, PromptMatchesFromFiles) {
   ExpectPrompt(LoadedModel::Load(folder / "model.safetensors").model(), *device_, vectors);
 }
 
-// Each expected token is the best behind the ones before it, so feeding them in one by one is greedy decoding.
+// Each expected token is the best behind the ones before it, so feeding them in one by one is
+// greedy decoding.
 TEST_P(TinyVectors, GreedyTokensMatch) {
   CADRE_NEEDS_TEST_DATA();
   const Json vectors = *Vectors();
@@ -214,7 +231,8 @@ TEST_P(TinyVectors, SlidingWindowAndDenseVariantsMatch) {
     const TinyModel tiny(vectors, variant.dense, variant.window);
     const Json& expected = vectors.at(variant.name);
     for (const bool one_by_one : {false, true}) {
-      StepRunner runner(tiny.model(), *device_, KvType::kF32, ActivationType::kF32, {Prompt(vectors)});
+      StepRunner runner(tiny.model(), *device_, KvType::kF32, ActivationType::kF32,
+                        {Prompt(vectors)});
       const size_t count = Prompt(vectors).size();
       if (one_by_one) {
         for (size_t t = 0; t < count; ++t) runner.Step({{0, 1}});
@@ -224,13 +242,15 @@ TEST_P(TinyVectors, SlidingWindowAndDenseVariantsMatch) {
       const Logits logits(runner.logits(0), tiny.model().config.vocab_size);
       ExpectNear(logits.At(count - 1), expected.at("logits_last_first32"));
       for (size_t t = 0; t < count; ++t) {
-        EXPECT_EQ(logits.ArgMax(t), expected.at("argmax_per_position")[t].get<int64_t>()) << variant.name << " " << t;
+        EXPECT_EQ(logits.ArgMax(t), expected.at("argmax_per_position")[t].get<int64_t>())
+            << variant.name << " " << t;
       }
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TinyVectors, ::testing::ValuesIn(DeviceNames()), [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(All, TinyVectors, ::testing::ValuesIn(DeviceNames()),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace cadre

@@ -1,5 +1,6 @@
-// A training run does not depend on the number of threads: weights and moments after three steps, bit for bit, on each instruction
-// set, with dropout and with sequences longer than a block of the cache.
+// A training run does not depend on the number of threads: weights and moments after three steps,
+// bit for bit, on each instruction set, with dropout and with sequences longer than a block of the
+// cache.
 #include <gtest/gtest.h>
 
 #include "base/random.h"
@@ -29,7 +30,8 @@ TrainingBatch BatchOf(uint64_t step) {
   TrainingBatch batch;
   for (const int64_t length : {kKvBlock + 40, int64_t{3}, int64_t{70}, int64_t{2}}) {
     std::vector<int32_t> tokens;
-    for (int64_t i = 0; i < length; ++i) tokens.push_back(static_cast<int32_t>(random.NextBelow(300)));
+    for (int64_t i = 0; i < length; ++i)
+      tokens.push_back(static_cast<int32_t>(random.NextBelow(300)));
     batch.AddSequence(tokens);
   }
   return batch;
@@ -51,7 +53,8 @@ Outcome ThreeSteps(const std::string& device_name, int num_threads) {
   Trainer trainer(Config(), optimiser, *device, *ops);
   trainer.Initialise(1, 0.1);
   Outcome outcome;
-  for (uint64_t step = 0; step < 3; ++step) outcome.losses.push_back(trainer.Step(BatchOf(step), 1e-3).loss);
+  for (uint64_t step = 0; step < 3; ++step)
+    outcome.losses.push_back(trainer.Step(BatchOf(step), 1e-3).loss);
   outcome.weights.assign(trainer.weights().begin(), trainer.weights().end());
   outcome.moment1.assign(trainer.moment1().begin(), trainer.moment1().end());
   outcome.moment2.assign(trainer.moment2().begin(), trainer.moment2().end());

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "cpu/cpu_device.h"
 #include "engine/test_model.h"
 
 namespace cadre {
@@ -163,18 +162,6 @@ TEST_F(GeneratorTest, LongPromptsInChunksGiveTheLogitsOfOneRun) {
   ASSERT_TRUE(pieces.Append(std::span(ids).first(699), last.AsMat(1, vocab)));
   ASSERT_TRUE(pieces.Append(std::span(ids).last(1), last.AsMat(1, vocab)));
   for (int64_t i = 0; i < vocab; ++i) ASSERT_EQ(last[i], together[699 * vocab + i]);
-}
-
-TEST_F(GeneratorTest, TheTextDoesNotDependOnTheThreads) {
-  std::vector<std::vector<int32_t>> texts;
-  for (const int threads : {1, 3}) {
-    ThreadPool pool(threads);
-    device_ = MakeCpuDevice(DetectIsa(), pool);
-    texts.push_back(Fresh().Generate(Request("the same text", 60)).ids);
-    device_.reset();
-  }
-  EXPECT_FALSE(texts[0].empty());
-  EXPECT_EQ(texts[0], texts[1]);
 }
 
 TEST_F(WindowGeneratorTest, MemoryStaysConstantBehindTheWindow) {

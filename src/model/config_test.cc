@@ -17,10 +17,12 @@ using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
 Json SmallMixtral() {
-  return {{"model_type", "mixtral"},       {"hidden_size", 64},           {"intermediate_size", 32},
-          {"num_hidden_layers", 2},        {"num_attention_heads", 4},    {"num_key_value_heads", 2},
-          {"vocab_size", 96},              {"max_position_embeddings", 128}, {"rope_theta", 50000.0},
-          {"num_local_experts", 4},        {"num_experts_per_tok", 2},    {"eos_token_id", 2}};
+  return {{"model_type", "mixtral"},  {"hidden_size", 64},
+          {"intermediate_size", 32},  {"num_hidden_layers", 2},
+          {"num_attention_heads", 4}, {"num_key_value_heads", 2},
+          {"vocab_size", 96},         {"max_position_embeddings", 128},
+          {"rope_theta", 50000.0},    {"num_local_experts", 4},
+          {"num_experts_per_tok", 2}, {"eos_token_id", 2}};
 }
 
 ModelConfig Read(const Json& json) { return ConfigFromJson(json, "config.json"); }
@@ -32,13 +34,20 @@ ModelConfig ReadWith(const char* key, Json value) {
 }
 
 ModelConfig Mixtral8x7B() {
-  return Read({{"model_type", "mixtral"}, {"max_position_embeddings", 32768}, {"sliding_window", nullptr}});
+  return Read(
+      {{"model_type", "mixtral"}, {"max_position_embeddings", 32768}, {"sliding_window", nullptr}});
 }
 
 ModelConfig Mixtral8x22B() {
-  return Read({{"model_type", "mixtral"},     {"hidden_size", 6144},      {"intermediate_size", 16384},
-               {"num_hidden_layers", 56},     {"num_attention_heads", 48}, {"num_key_value_heads", 8},
-               {"vocab_size", 32768},         {"max_position_embeddings", 65536}, {"rope_theta", 1e6}});
+  return Read({{"model_type", "mixtral"},
+               {"hidden_size", 6144},
+               {"intermediate_size", 16384},
+               {"num_hidden_layers", 56},
+               {"num_attention_heads", 48},
+               {"num_key_value_heads", 8},
+               {"vocab_size", 32768},
+               {"max_position_embeddings", 65536},
+               {"rope_theta", 1e6}});
 }
 
 TEST(ConfigFromJson, TakesTheDefaultsOfTheClassForAbsentKeys) {
@@ -163,13 +172,15 @@ TEST(ConfigFromJson, RefusesWithTheNameOfFileAndField) {
     EXPECT_THAT(error, StartsWith("config.json: ")) << refusal.key << " " << refusal.value;
     EXPECT_THAT(error, HasSubstr(refusal.named)) << refusal.key << " " << refusal.value;
   }
-  EXPECT_THAT(ErrorOf([] { Read(Json::array()); }), HasSubstr("config.json: must hold a JSON object"));
+  EXPECT_THAT(ErrorOf([] { Read(Json::array()); }),
+              HasSubstr("config.json: must hold a JSON object"));
 }
 
 TEST(ModelConfig, RefusesANegativeWindow) {
   ModelConfig config = Read(SmallMixtral());
   config.sliding_window = -5;  // a GGUF file may say so
-  EXPECT_THAT(ErrorOf([&] { config.Validate("a.gguf"); }), HasSubstr("a.gguf: sliding window is -5"));
+  EXPECT_THAT(ErrorOf([&] { config.Validate("a.gguf"); }),
+              HasSubstr("a.gguf: sliding window is -5"));
 }
 
 TEST(ConfigToJson, IsReadBackTheSame) {
@@ -181,7 +192,8 @@ TEST(ConfigToJson, IsReadBackTheSame) {
   tied["router_aux_loss_coef"] = 0.25;
   const Json mistral = {{"model_type", "mistral"}, {"sliding_window", 77}, {"rms_norm_eps", 3e-6}};
   const Json no_window = {{"model_type", "mistral"}, {"sliding_window", nullptr}};
-  for (const Json& json : {SmallMixtral(), tied, mistral, no_window, Json{{"model_type", "llama"}}}) {
+  for (const Json& json :
+       {SmallMixtral(), tied, mistral, no_window, Json{{"model_type", "llama"}}}) {
     const ModelConfig config = Read(json);
     const OrderedJson written = ConfigToJson(config);
     const ModelConfig again = Read(Json::parse(written.dump()));
@@ -229,7 +241,8 @@ TEST(SuspiciousSettings, FindsNothingInPublishedModels) {
   EXPECT_THAT(SuspiciousSettings(Mixtral8x7B()), IsEmpty());
   EXPECT_THAT(SuspiciousSettings(Mixtral8x22B()), IsEmpty());
   EXPECT_THAT(SuspiciousSettings(Read({{"model_type", "mistral"}})), IsEmpty());
-  EXPECT_THAT(SuspiciousSettings(Read({{"model_type", "mistral"}, {"sliding_window", nullptr}, {"rope_theta", 1e6}})),
+  EXPECT_THAT(SuspiciousSettings(Read(
+                  {{"model_type", "mistral"}, {"sliding_window", nullptr}, {"rope_theta", 1e6}})),
               IsEmpty());
   EXPECT_THAT(SuspiciousSettings(Read(SmallMixtral())), IsEmpty());
 }
@@ -240,10 +253,13 @@ TEST(SuspiciousSettings, NamesWhatAPublishedModelHasOtherwise) {
     const auto warnings = SuspiciousSettings(config);
     return warnings.size() == 1 ? warnings[0] : fmt::format("{} warnings", warnings.size());
   };
-  EXPECT_THAT(warning(Mixtral8x7B(), [](auto& c) { c.rope_theta = 1e4; }), HasSubstr("rope theta is 10000"));
-  EXPECT_THAT(warning(Mixtral8x7B(), [](auto& c) { c.sliding_window = 4096; }), HasSubstr("sliding window is 4096"));
+  EXPECT_THAT(warning(Mixtral8x7B(), [](auto& c) { c.rope_theta = 1e4; }),
+              HasSubstr("rope theta is 10000"));
+  EXPECT_THAT(warning(Mixtral8x7B(), [](auto& c) { c.sliding_window = 4096; }),
+              HasSubstr("sliding window is 4096"));
   EXPECT_THAT(warning(Mixtral8x7B(), [](auto& c) { c.vocab_size = 32002; }), HasSubstr("32002"));
-  EXPECT_THAT(warning(Mixtral8x22B(), [](auto& c) { c.context_length = 4096; }), HasSubstr("context is 4096"));
+  EXPECT_THAT(warning(Mixtral8x22B(), [](auto& c) { c.context_length = 4096; }),
+              HasSubstr("context is 4096"));
   EXPECT_THAT(warning(Read({{"model_type", "mistral"}}), [](auto& c) { c.rope_theta = 1e6; }),
               HasSubstr("theta 1000000 with window 4096"));
 }
@@ -252,7 +268,8 @@ TEST(RopeFrequencies, FallGeometricallyFromOne) {
   const auto frequencies = RopeFrequencies(Read(SmallMixtral()));
   ASSERT_EQ(frequencies.size(), 8u);
   EXPECT_EQ(frequencies[0], 1);
-  for (size_t i = 0; i < 8; ++i) EXPECT_DOUBLE_EQ(frequencies[i], std::pow(50000.0, -static_cast<double>(i) / 8));
+  for (size_t i = 0; i < 8; ++i)
+    EXPECT_DOUBLE_EQ(frequencies[i], std::pow(50000.0, -static_cast<double>(i) / 8));
 }
 
 }  // namespace

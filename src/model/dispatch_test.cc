@@ -39,12 +39,15 @@ TEST(PlanDispatch, SortsRowsByExpertThenChoiceThenToken) {
 }
 
 TEST(PlanDispatch, FirstChoicesClaimCapacityBeforeSecond) {
-  // Capacity ceil(1 * 3 * 2 / 2) = 3. Expert 0: first choices of tokens 1 and 2, then the second choice of token 0; expert 1:
-  // token 0 first.
-  const auto fits = Plan({{1, 0}, {0, 1}, {0, 1}}, {.num_experts = 2, .top_k = 2, .capacity_factor = 1});
+  // Capacity ceil(1 * 3 * 2 / 2) = 3. Expert 0: first choices of tokens 1 and 2, then the second
+  // choice of token 0; expert 1: token 0 first.
+  const auto fits =
+      Plan({{1, 0}, {0, 1}, {0, 1}}, {.num_experts = 2, .top_k = 2, .capacity_factor = 1});
   EXPECT_EQ(fits.dropped, 0);
-  // Capacity ceil(0.5 * 3 * 2 / 2) = 2: the second choice of token 0 finds expert 0 full, that of token 2 expert 1.
-  const auto full = Plan({{1, 0}, {0, 1}, {0, 1}}, {.num_experts = 2, .top_k = 2, .capacity_factor = 0.5});
+  // Capacity ceil(0.5 * 3 * 2 / 2) = 2: the second choice of token 0 finds expert 0 full, that of
+  // token 2 expert 1.
+  const auto full =
+      Plan({{1, 0}, {0, 1}, {0, 1}}, {.num_experts = 2, .top_k = 2, .capacity_factor = 0.5});
   EXPECT_EQ(full.dropped, 2);
   EXPECT_EQ(full.expert_begin, (std::vector<int64_t>{0, 2, 4}));
   EXPECT_EQ(full.row_of_choice, (std::vector<int32_t>{2, -1, 0, 3, 1, -1}));
@@ -52,7 +55,8 @@ TEST(PlanDispatch, FirstChoicesClaimCapacityBeforeSecond) {
 }
 
 TEST(PlanDispatch, EarlierTokensClaimCapacityAmongEqualChoices) {
-  const auto plan = Plan({{0}, {0}, {0}, {1}}, {.num_experts = 2, .top_k = 1, .capacity_factor = 1});
+  const auto plan =
+      Plan({{0}, {0}, {0}, {1}}, {.num_experts = 2, .top_k = 1, .capacity_factor = 1});
   EXPECT_EQ(plan.row_of_choice, (std::vector<int32_t>{0, 1, -1, 2}));
   EXPECT_EQ(plan.dropped, 1);
 }
@@ -112,15 +116,19 @@ void ExpectSound(const Routing& routing, const RouterConfig& config, const Dispa
   EXPECT_EQ(dropped, plan.dropped);
   EXPECT_TRUE(std::all_of(seen.begin(), seen.end(), [](int n) { return n == 1; }));
   for (size_t e = 0; e + 1 < plan.expert_begin.size(); ++e) {
-    EXPECT_TRUE(std::is_sorted(rank.begin() + plan.expert_begin[e], rank.begin() + plan.expert_begin[e + 1]));
+    EXPECT_TRUE(std::is_sorted(rank.begin() + plan.expert_begin[e],
+                               rank.begin() + plan.expert_begin[e + 1]));
   }
 }
 
-// Nobody is dropped from an expert that has room, and none that stayed came after one that was dropped.
-void ExpectFairCapacity(const Routing& routing, const RouterConfig& config, const DispatchPlan& plan) {
+// Nobody is dropped from an expert that has room, and none that stayed came after one that was
+// dropped.
+void ExpectFairCapacity(const Routing& routing, const RouterConfig& config,
+                        const DispatchPlan& plan) {
   const int64_t tokens = routing.experts.rows, k = config.top_k;
-  const auto capacity = static_cast<int64_t>(
-      std::ceil(config.capacity_factor * static_cast<double>(tokens * k) / static_cast<double>(config.num_experts)));
+  const auto capacity =
+      static_cast<int64_t>(std::ceil(config.capacity_factor * static_cast<double>(tokens * k) /
+                                     static_cast<double>(config.num_experts)));
   std::vector<int64_t> used(static_cast<size_t>(config.num_experts), 0);
   for (int64_t c = 0; c < k; ++c) {
     for (int64_t t = 0; t < tokens; ++t) {
@@ -144,7 +152,8 @@ TEST(PlanDispatch, IsSoundForAnyRouting) {
     std::vector<std::vector<int32_t>> choices(random.NextBelow(40));
     for (auto& row : choices) {
       for (int64_t c = 0; c < k; ++c) {
-        row.push_back(static_cast<int32_t>(random.NextBelow(static_cast<uint64_t>(num_experts) + 1)) - 1);
+        row.push_back(
+            static_cast<int32_t>(random.NextBelow(static_cast<uint64_t>(num_experts) + 1)) - 1);
       }
     }
     const Routing routing = Choices(choices, config);

@@ -66,7 +66,7 @@ TEST(KvCache, ReleasesOnlyPagesWhollyBeforeTheWindow) {
   EXPECT_EQ(cache.view().pages[0], nullptr);
   EXPECT_EQ(cache.view().pages[1], nullptr);
   EXPECT_NE(cache.view().pages[2], nullptr);
-  EXPECT_EQ(NumPages(cache), 4u);  // positions keep their place
+  EXPECT_EQ(NumPages(cache), 4u);         // positions keep their place
   cache.ReleaseBefore(2 * kKvBlock + 9);  // nothing is given back twice
   cache.Reserve(6 * kKvBlock);
   EXPECT_EQ(pool.bytes(), 4 * kShape.page_bytes());
@@ -101,7 +101,8 @@ TEST(KvCache, ReusesPagesBeforeMemoryGrows) {
   third.Reserve(2 * kKvBlock);
   EXPECT_EQ(pool.bytes(), 4 * kShape.page_bytes());
   std::set<std::byte*> pages;
-  for (const auto* cache : {&second, &third}) pages.insert(cache->view().pages.begin(), cache->view().pages.end());
+  for (const auto* cache : {&second, &third})
+    pages.insert(cache->view().pages.begin(), cache->view().pages.end());
   EXPECT_EQ(pages.size(), 4u);  // no page belongs to two sequences
 }
 

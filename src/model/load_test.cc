@@ -38,17 +38,21 @@ struct EditedTensor {
 // A golden taken apart, to be changed and written to a folder of its own.
 class Edited {
  public:
-  explicit Edited(const std::string& golden) : config(ReadJsonFile(GoldenPath(golden) + "/config.json")) {
+  explicit Edited(const std::string& golden)
+      : config(ReadJsonFile(GoldenPath(golden) + "/config.json")) {
     const auto file = SafetensorsFile::Open(GoldenPath(golden) + "/model.safetensors");
     for (const auto& entry : file.entries()) {
-      tensors_.push_back({entry.name, entry.type, entry.shape, {entry.data.begin(), entry.data.end()}});
+      tensors_.push_back(
+          {entry.name, entry.type, entry.shape, {entry.data.begin(), entry.data.end()}});
     }
   }
 
   EditedTensor& operator[](const std::string& name) {
-    const auto found = std::find_if(tensors_.begin(), tensors_.end(), [&](const auto& t) { return t.name == name; });
+    const auto found = std::find_if(tensors_.begin(), tensors_.end(),
+                                    [&](const auto& t) { return t.name == name; });
     if (found != tensors_.end()) return *found;
-    return tensors_.emplace_back(EditedTensor{name, SafetensorsType::kF32, {1}, std::vector<std::byte>(4)});
+    return tensors_.emplace_back(
+        EditedTensor{name, SafetensorsType::kF32, {1}, std::vector<std::byte>(4)});
   }
   void Remove(const std::string& name) {
     std::erase_if(tensors_, [&](const auto& tensor) { return tensor.name == name; });
@@ -86,9 +90,10 @@ TEST(LoadedModel, LoadsWhatIsWhole) {
 
 TEST(LoadedModel, NamesEveryKindOfMissingTensor) {
   for (const char* name :
-       {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight", "model.layers.1.input_layernorm.weight",
-        "model.layers.0.post_attention_layernorm.weight", "model.layers.0.self_attn.q_proj.weight",
-        "model.layers.1.self_attn.o_proj.weight", "model.layers.1.block_sparse_moe.gate.weight",
+       {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight",
+        "model.layers.1.input_layernorm.weight", "model.layers.0.post_attention_layernorm.weight",
+        "model.layers.0.self_attn.q_proj.weight", "model.layers.1.self_attn.o_proj.weight",
+        "model.layers.1.block_sparse_moe.gate.weight",
         "model.layers.1.block_sparse_moe.experts.3.w2.weight"}) {
     Edited model("mixtral");
     model.Remove(name);
@@ -100,11 +105,13 @@ TEST(LoadedModel, NamesATensorOfAnotherShape) {
   Edited flat("mixtral");
   flat["model.layers.0.self_attn.k_proj.weight"].Become(SafetensorsType::kF32, {64, 32});
   EXPECT_THAT(flat.LoadError(),
-              HasSubstr("model.safetensors: tensor model.layers.0.self_attn.k_proj.weight is [64, 32] but the config wants "
+              HasSubstr("model.safetensors: tensor model.layers.0.self_attn.k_proj.weight is [64, "
+                        "32] but the config wants "
                         "[32, 64]"));
   Edited norm("mixtral");
   norm["model.norm.weight"].Become(SafetensorsType::kF32, {1, 64});
-  EXPECT_THAT(norm.LoadError(), AllOf(HasSubstr("model.norm.weight is [1, 64]"), HasSubstr("wants [64]")));
+  EXPECT_THAT(norm.LoadError(),
+              AllOf(HasSubstr("model.norm.weight is [1, 64]"), HasSubstr("wants [64]")));
   Edited scalar("mixtral");
   scalar["model.norm.weight"].Become(SafetensorsType::kF32, {});
   EXPECT_THAT(scalar.LoadError(), HasSubstr("model.norm.weight is []"));
@@ -116,13 +123,18 @@ TEST(LoadedModel, NamesATensorOfAnotherShape) {
 TEST(LoadedModel, NamesWhatTheConfigDisagreesOn) {
   Edited vocabulary("mixtral");
   vocabulary.config["vocab_size"] = 100;
-  EXPECT_THAT(vocabulary.LoadError(), HasSubstr("tensor model.embed_tokens.weight is [96, 64] but the config wants [100, 64]"));
+  EXPECT_THAT(
+      vocabulary.LoadError(),
+      HasSubstr("tensor model.embed_tokens.weight is [96, 64] but the config wants [100, 64]"));
   Edited layers("mixtral");
   layers.config["num_hidden_layers"] = 3;
   EXPECT_THAT(layers.LoadError(), HasSubstr("model.layers.2.input_layernorm.weight is missing"));
   Edited experts("mixtral");
   experts.config["num_local_experts"] = 8;
-  EXPECT_THAT(experts.LoadError(), HasSubstr("model.layers.0.block_sparse_moe.gate.weight is [4, 64] but the config wants [8, 64]"));
+  EXPECT_THAT(
+      experts.LoadError(),
+      HasSubstr(
+          "model.layers.0.block_sparse_moe.gate.weight is [4, 64] but the config wants [8, 64]"));
   Edited dense("mixtral");
   dense.config["model_type"] = "mistral";
   EXPECT_THAT(dense.LoadError(), HasSubstr("model.layers.0.mlp.gate_proj.weight is missing"));
@@ -131,7 +143,8 @@ TEST(LoadedModel, NamesWhatTheConfigDisagreesOn) {
 TEST(LoadedModel, NamesATypeItCannotComputeWith) {
   Edited matrix("mixtral");
   matrix["model.layers.1.self_attn.v_proj.weight"].Become(SafetensorsType::kF8E4M3, {32, 64});
-  EXPECT_THAT(matrix.LoadError(), AllOf(HasSubstr("model.layers.1.self_attn.v_proj.weight"), HasSubstr("F8_E4M3")));
+  EXPECT_THAT(matrix.LoadError(),
+              AllOf(HasSubstr("model.layers.1.self_attn.v_proj.weight"), HasSubstr("F8_E4M3")));
   Edited norm("mixtral");
   norm["model.norm.weight"].Become(SafetensorsType::kF64, {64});
   EXPECT_THAT(norm.LoadError(), AllOf(HasSubstr("model.norm.weight"), HasSubstr("F64")));
@@ -140,10 +153,12 @@ TEST(LoadedModel, NamesATypeItCannotComputeWith) {
 TEST(LoadedModel, WarnsOfTensorsNobodyUses) {
   Edited model("mixtral");
   model["model.layers.7.extra"];
-  model["model.layers.0.self_attn.rotary_emb.inv_freq"];  // a buffer without weights: not worth a word
+  model["model.layers.0.self_attn.rotary_emb.inv_freq"];  // a buffer without weights: not worth a
+                                                          // word
   const auto loaded = model.Load();
   ASSERT_EQ(loaded.warnings().size(), 1u);
-  EXPECT_EQ(loaded.warnings()[0], "1 tensor of the file belongs to no part of this model: model.layers.7.extra");
+  EXPECT_EQ(loaded.warnings()[0],
+            "1 tensor of the file belongs to no part of this model: model.layers.7.extra");
 }
 
 TEST(LoadedModel, NamesFirstFewOfManyUnusedTensors) {
@@ -151,7 +166,8 @@ TEST(LoadedModel, NamesFirstFewOfManyUnusedTensors) {
   model.config["num_hidden_layers"] = 1;
   const auto loaded = model.Load();
   ASSERT_EQ(loaded.warnings().size(), 1u);
-  EXPECT_THAT(loaded.warnings()[0], AllOf(HasSubstr("19 tensors of the file belong to"), HasSubstr("...")));
+  EXPECT_THAT(loaded.warnings()[0],
+              AllOf(HasSubstr("19 tensors of the file belong to"), HasSubstr("...")));
 }
 
 TEST(LoadedModel, NamesAConfigThatIsMissing) {
@@ -164,24 +180,28 @@ TEST(LoadedModel, ChangesTheExpertsPerToken) {
   auto loaded = LoadedModel::Load(GoldenPath("mixtral"));
   loaded.SetExpertsPerToken(4);
   EXPECT_EQ(loaded.model().config.router.top_k, 4);
-  EXPECT_THAT(ErrorOf([&] { loaded.SetExpertsPerToken(5); }), HasSubstr("is 5 but must be from 1 to 4"));
+  EXPECT_THAT(ErrorOf([&] { loaded.SetExpertsPerToken(5); }),
+              HasSubstr("is 5 but must be from 1 to 4"));
   EXPECT_THAT(ErrorOf([&] { loaded.SetExpertsPerToken(0); }), HasSubstr("is 0"));
   EXPECT_EQ(loaded.model().config.router.top_k, 4);
 }
 
 // The GGUF golden with some metadata replaced by `set`.
-std::string GgufError(const std::vector<std::string>& replaced, const std::function<void(GgufWriter&)>& set,
+std::string GgufError(const std::vector<std::string>& replaced,
+                      const std::function<void(GgufWriter&)>& set,
                       const std::string& left_out = "") {
   const TempFolder folder;
   const auto file = GgufFile::Open(GoldenPath("mixtral_gguf_f32"));
   GgufWriter writer(folder / "model.gguf");
   for (const auto& entry : file.entries()) {
-    if (std::find(replaced.begin(), replaced.end(), entry.key) == replaced.end()) writer.Copy(entry);
+    if (std::find(replaced.begin(), replaced.end(), entry.key) == replaced.end())
+      writer.Copy(entry);
   }
   set(writer);
   for (const auto& tensor : file.tensors()) {
     if (tensor.name == left_out) continue;
-    writer.Declare(tensor.name, *tensor.dtype, std::vector<int64_t>(tensor.dims.rbegin(), tensor.dims.rend()));
+    writer.Declare(tensor.name, *tensor.dtype,
+                   std::vector<int64_t>(tensor.dims.rbegin(), tensor.dims.rend()));
   }
   for (const auto& tensor : file.tensors()) {
     if (tensor.name != left_out) writer.Append(tensor.data);
@@ -200,24 +220,42 @@ TEST(LoadedModel, NamesWhatIsWrongInGgufMetadata) {
     std::function<void(GgufWriter&, const char*)> set;
     const char* expected;
   } cases[] = {
-      {"general.architecture", [](GgufWriter& w, const char* k) { w.SetString(k, "gpt2"); }, "'gpt2' but must be 'llama'"},
+      {"general.architecture", [](GgufWriter& w, const char* k) { w.SetString(k, "gpt2"); },
+       "'gpt2' but must be 'llama'"},
       {"llama.block_count", [](GgufWriter&, const char*) {}, "llama.block_count"},
-      {"llama.block_count", [](GgufWriter& w, const char* k) { w.SetU32(k, 9); }, "blk.2.attn_norm.weight is missing"},
-      {"llama.embedding_length", [](GgufWriter& w, const char* k) { w.SetString(k, "64"); }, "llama.embedding_length"},
-      {"llama.embedding_length", [](GgufWriter& w, const char* k) { w.SetU32(k, 128); }, "token_embd.weight is [96, 64]"},
-      {"llama.attention.head_count", [](GgufWriter& w, const char* k) { w.SetU32Array(k, std::vector<uint32_t>{4, 2}); },
+      {"llama.block_count", [](GgufWriter& w, const char* k) { w.SetU32(k, 9); },
+       "blk.2.attn_norm.weight is missing"},
+      {"llama.embedding_length", [](GgufWriter& w, const char* k) { w.SetString(k, "64"); },
+       "llama.embedding_length"},
+      {"llama.embedding_length", [](GgufWriter& w, const char* k) { w.SetU32(k, 128); },
+       "token_embd.weight is [96, 64]"},
+      {"llama.attention.head_count",
+       [](GgufWriter& w, const char* k) {
+         w.SetU32Array(k, std::vector<uint32_t>{4, 2});
+       },
        "llama.attention.head_count differs between layers"},
-      {"llama.attention.head_count", [](GgufWriter& w, const char* k) { w.SetU32Array(k, {}); }, "empty array"},
-      {"llama.rope.dimension_count", [](GgufWriter& w, const char* k) { w.SetU32(k, 8); }, "rope dimension"},
-      {"llama.rope.scaling.type", [](GgufWriter& w, const char* k) { w.SetString(k, "yarn"); }, "llama.rope.scaling.type is 'yarn'"},
-      {"llama.rope.scale_linear", [](GgufWriter& w, const char* k) { w.SetF32(k, 2); }, "llama.rope.scale_linear is 2"},
-      {"llama.attention.sliding_window", [](GgufWriter& w, const char* k) { w.SetI32(k, -5); }, "sliding window is -5"},
-      {"llama.expert_used_count", [](GgufWriter& w, const char* k) { w.SetU32(k, 5); }, "experts per token is 5"},
-      {"llama.expert_count", [](GgufWriter& w, const char* k) { w.SetU32(k, 8); }, "blk.0.ffn_gate_inp.weight is [4, 64]"},
-      {"llama.vocab_size", [](GgufWriter& w, const char* k) { w.SetU32(k, 100); }, "token_embd.weight is [96, 64] but the config wants [100, 64]"},
-      {"llama.attention.layer_norm_rms_epsilon", [](GgufWriter& w, const char* k) { w.SetF32(k, -1); }, "rms_norm_eps is -1"},
-      {"llama.rope.freq_base", [](GgufWriter& w, const char* k) { w.SetF32(k, 0); }, "rope_theta is 0"},
-      {"tokenizer.ggml.eos_token_id", [](GgufWriter& w, const char* k) { w.SetU32(k, 96); }, "eos token 96"},
+      {"llama.attention.head_count", [](GgufWriter& w, const char* k) { w.SetU32Array(k, {}); },
+       "empty array"},
+      {"llama.rope.dimension_count", [](GgufWriter& w, const char* k) { w.SetU32(k, 8); },
+       "rope dimension"},
+      {"llama.rope.scaling.type", [](GgufWriter& w, const char* k) { w.SetString(k, "yarn"); },
+       "llama.rope.scaling.type is 'yarn'"},
+      {"llama.rope.scale_linear", [](GgufWriter& w, const char* k) { w.SetF32(k, 2); },
+       "llama.rope.scale_linear is 2"},
+      {"llama.attention.sliding_window", [](GgufWriter& w, const char* k) { w.SetI32(k, -5); },
+       "sliding window is -5"},
+      {"llama.expert_used_count", [](GgufWriter& w, const char* k) { w.SetU32(k, 5); },
+       "experts per token is 5"},
+      {"llama.expert_count", [](GgufWriter& w, const char* k) { w.SetU32(k, 8); },
+       "blk.0.ffn_gate_inp.weight is [4, 64]"},
+      {"llama.vocab_size", [](GgufWriter& w, const char* k) { w.SetU32(k, 100); },
+       "token_embd.weight is [96, 64] but the config wants [100, 64]"},
+      {"llama.attention.layer_norm_rms_epsilon",
+       [](GgufWriter& w, const char* k) { w.SetF32(k, -1); }, "rms_norm_eps is -1"},
+      {"llama.rope.freq_base", [](GgufWriter& w, const char* k) { w.SetF32(k, 0); },
+       "rope_theta is 0"},
+      {"tokenizer.ggml.eos_token_id", [](GgufWriter& w, const char* k) { w.SetU32(k, 96); },
+       "eos token 96"},
   };
   for (const auto& c : cases) {
     const std::string error = GgufError({c.key}, [&](GgufWriter& writer) { c.set(writer, c.key); });
@@ -227,13 +265,18 @@ TEST(LoadedModel, NamesWhatIsWrongInGgufMetadata) {
 }
 
 TEST(LoadedModel, NamesATensorMissingInGguf) {
-  for (const char* name : {"token_embd.weight", "output_norm.weight", "blk.1.ffn_down_exps.weight", "blk.0.ffn_gate_inp.weight"}) {
-    EXPECT_THAT(GgufError({}, [](GgufWriter&) {}, name), HasSubstr(fmt::format("tensor {} is missing", name)));
+  for (const char* name : {"token_embd.weight", "output_norm.weight", "blk.1.ffn_down_exps.weight",
+                           "blk.0.ffn_gate_inp.weight"}) {
+    EXPECT_THAT(GgufError(
+                    {}, [](GgufWriter&) {}, name),
+                HasSubstr(fmt::format("tensor {} is missing", name)));
   }
 }
 
 TEST(LoadedModel, TakesTheEmbeddingWhereGgufHasNoHead) {
-  EXPECT_EQ(GgufError({}, [](GgufWriter&) {}, "output.weight"), "");
+  EXPECT_EQ(GgufError(
+                {}, [](GgufWriter&) {}, "output.weight"),
+            "");
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ Buffer<float> ArenaOf(const Model& model) {
 }
 
 bool SameBits(const Buffer<float>& a, const Buffer<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size()) * sizeof(float)) == 0;
+  return a.size() == b.size() &&
+         std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size()) * sizeof(float)) == 0;
 }
 
 ModelConfig DenseTied() {
@@ -36,7 +37,8 @@ ModelConfig DenseTied() {
 }
 
 TEST(RopeRows, AreEachOthersInverse) {
-  const int64_t source[] = {0, 4, 1, 5, 2, 6, 3, 7};  // facts of the format: Hugging Face's rows in GGUF's order, D = 8
+  const int64_t source[] = {
+      0, 4, 1, 5, 2, 6, 3, 7};  // facts of the format: Hugging Face's rows in GGUF's order, D = 8
   for (int64_t row = 0; row < 8; ++row) EXPECT_EQ(HalfSplitRow(row, 8), source[row]);
   for (const int64_t head_dim : {2, 8, 128}) {
     for (int64_t row = 0; row < 3 * head_dim; ++row) {
@@ -58,7 +60,8 @@ TEST(ParameterLayout, CoversTheArenaWithoutOverlap) {
       end = p.offset + p.size();
       count += p.size();
       names.insert(p.name);
-      EXPECT_EQ(p.is_norm, p.rows == 1 && p.name.find("norm.weight") != std::string::npos) << p.name;
+      EXPECT_EQ(p.is_norm, p.rows == 1 && p.name.find("norm.weight") != std::string::npos)
+          << p.name;
     }
     EXPECT_LE(end, layout.size());
     EXPECT_LT(layout.size() - end, 16);
@@ -78,21 +81,28 @@ TEST(ParameterLayout, BindsEveryParameterInItsPlace) {
     }
     return int64_t{-1};
   };
-  const auto offset = [&](const Weight& w) { return reinterpret_cast<const float*>(w.data) - arena.data(); };
+  const auto offset = [&](const Weight& w) {
+    return reinterpret_cast<const float*>(w.data) - arena.data();
+  };
   const auto& layer = model.weights.layers[1];
   EXPECT_EQ(offset(model.weights.embedding), offset_of("model.embed_tokens.weight"));
   EXPECT_EQ(offset(model.weights.head), offset_of("lm_head.weight"));
   EXPECT_EQ(model.weights.final_norm.data() - arena.data(), offset_of("model.norm.weight"));
-  EXPECT_EQ(layer.attn_norm.data() - arena.data(), offset_of("model.layers.1.input_layernorm.weight"));
-  EXPECT_EQ(layer.ffn_norm.data() - arena.data(), offset_of("model.layers.1.post_attention_layernorm.weight"));
+  EXPECT_EQ(layer.attn_norm.data() - arena.data(),
+            offset_of("model.layers.1.input_layernorm.weight"));
+  EXPECT_EQ(layer.ffn_norm.data() - arena.data(),
+            offset_of("model.layers.1.post_attention_layernorm.weight"));
   EXPECT_EQ(offset(layer.wq), offset_of("model.layers.1.self_attn.q_proj.weight"));
   EXPECT_EQ(offset(layer.wk), offset_of("model.layers.1.self_attn.k_proj.weight"));
   EXPECT_EQ(offset(layer.wv), offset_of("model.layers.1.self_attn.v_proj.weight"));
   EXPECT_EQ(offset(layer.wo), offset_of("model.layers.1.self_attn.o_proj.weight"));
   EXPECT_EQ(offset(layer.router), offset_of("model.layers.1.block_sparse_moe.gate.weight"));
-  EXPECT_EQ(offset(layer.experts[3].w1), offset_of("model.layers.1.block_sparse_moe.experts.3.w1.weight"));
-  EXPECT_EQ(offset(layer.experts[3].w2), offset_of("model.layers.1.block_sparse_moe.experts.3.w2.weight"));
-  EXPECT_EQ(offset(layer.experts[3].w3), offset_of("model.layers.1.block_sparse_moe.experts.3.w3.weight"));
+  EXPECT_EQ(offset(layer.experts[3].w1),
+            offset_of("model.layers.1.block_sparse_moe.experts.3.w1.weight"));
+  EXPECT_EQ(offset(layer.experts[3].w2),
+            offset_of("model.layers.1.block_sparse_moe.experts.3.w2.weight"));
+  EXPECT_EQ(offset(layer.experts[3].w3),
+            offset_of("model.layers.1.block_sparse_moe.experts.3.w3.weight"));
   EXPECT_EQ(layer.experts[3].w2.rows, 16);
   EXPECT_EQ(layer.experts[3].w2.cols, 24);
   EXPECT_EQ(model.config.rope_layout, RopeLayout::kHalfSplit);
@@ -124,9 +134,10 @@ TEST(CopyToArena, GivesOneArenaForEveryForm) {
   }
   const auto gguf = LoadedModel::Load(GoldenPath("mixtral_gguf_f32"));
   EXPECT_EQ(gguf.model().config.rope_layout, RopeLayout::kInterleaved);
-  EXPECT_NE(std::memcmp(gguf.model().weights.layers[0].wq.data, mixtral.model().weights.layers[0].wq.data,
-                        static_cast<size_t>(mixtral.model().weights.layers[0].wq.bytes())),
-            0);
+  EXPECT_NE(
+      std::memcmp(gguf.model().weights.layers[0].wq.data, mixtral.model().weights.layers[0].wq.data,
+                  static_cast<size_t>(mixtral.model().weights.layers[0].wq.bytes())),
+      0);
 }
 
 // The goldens in BF16 are the F32 one rounded; GGUF keeps norms and router in F32.

@@ -15,7 +15,8 @@ namespace {
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-Routing Route(const std::vector<std::vector<float>>& rows, const RouterConfig& config, const RouterLimits& limits = {}) {
+Routing Route(const std::vector<std::vector<float>>& rows, const RouterConfig& config,
+              const RouterLimits& limits = {}) {
   std::vector<float> logits;
   for (const auto& row : rows) logits.insert(logits.end(), row.begin(), row.end());
   const auto count = static_cast<int64_t>(rows.size());
@@ -53,7 +54,8 @@ TEST(ChooseExperts, BreaksTiesTowardsTheLowerExpert) {
 }
 
 TEST(ChooseExperts, NeverPrefersNanToANumber) {
-  const Routing routing = Route({{kNan, -100, kNan, 5}, {kNan, kNan, kNan, 1}, {kNan, kNan, kNan, kNan}}, kTopTwo);
+  const Routing routing =
+      Route({{kNan, -100, kNan, 5}, {kNan, kNan, kNan, 1}, {kNan, kNan, kNan, kNan}}, kTopTwo);
   EXPECT_EQ(Experts(routing, 0), (std::vector<int32_t>{3, 1}));
   EXPECT_EQ(Experts(routing, 1), (std::vector<int32_t>{3, 0}));
   EXPECT_EQ(Gates(routing, 1), (std::vector<float>{1, 0}));
@@ -62,8 +64,10 @@ TEST(ChooseExperts, NeverPrefersNanToANumber) {
 }
 
 TEST(ChooseExperts, GivesFiniteGatesForAnyLogits) {
-  const std::vector<std::vector<float>> rows = {{kInfinity, 0, 0, 0},          {-kInfinity, -kInfinity, -kInfinity, -kInfinity},
-                                                {kInfinity, kInfinity, 1, 2},  {3e38f, -3e38f, 0, 1},
+  const std::vector<std::vector<float>> rows = {{kInfinity, 0, 0, 0},
+                                                {-kInfinity, -kInfinity, -kInfinity, -kInfinity},
+                                                {kInfinity, kInfinity, 1, 2},
+                                                {3e38f, -3e38f, 0, 1},
                                                 {-kInfinity, 4, kNan, kInfinity}};
   const Routing routing = Route(rows, kTopTwo);
   for (int64_t t = 0; t < routing.experts.rows; ++t) {
@@ -80,9 +84,11 @@ TEST(ChooseExperts, ChoosesDistinctExpertsInFallingOrderWithGatesThatSumToOne) {
   for (const int64_t num_experts : {1, 2, 5, 16}) {
     for (int64_t k = 1; k <= num_experts; ++k) {
       const RouterConfig config = {.num_experts = num_experts, .top_k = k};
-      std::vector<std::vector<float>> rows(20, std::vector<float>(static_cast<size_t>(num_experts)));
+      std::vector<std::vector<float>> rows(20,
+                                           std::vector<float>(static_cast<size_t>(num_experts)));
       for (auto& row : rows) {
-        for (float& logit : row) logit = static_cast<float>(std::round(4 * random.NextNormal()));  // ties occur
+        for (float& logit : row)
+          logit = static_cast<float>(std::round(4 * random.NextNormal()));  // ties occur
       }
       const Routing routing = Route(rows, config);
       for (int64_t t = 0; t < 20; ++t) {
@@ -93,13 +99,15 @@ TEST(ChooseExperts, ChoosesDistinctExpertsInFallingOrderWithGatesThatSumToOne) {
         for (size_t c = 0; c < experts.size(); ++c) {
           sum += static_cast<double>(routing.gates.row(t)[c]);
           if (c == 0) continue;
-          const float before = row[static_cast<size_t>(experts[c - 1])], now = row[static_cast<size_t>(experts[c])];
+          const float before = row[static_cast<size_t>(experts[c - 1])],
+                      now = row[static_cast<size_t>(experts[c])];
           EXPECT_TRUE(before > now || (before == now && experts[c - 1] < experts[c]));
           EXPECT_GE(routing.gates.row(t)[c - 1], routing.gates.row(t)[c]);
         }
         EXPECT_NEAR(sum, 1, 1e-6);
         for (size_t e = 0; e < row.size(); ++e) {  // nobody left out is better than the last choice
-          const bool chosen = std::find(experts.begin(), experts.end(), static_cast<int32_t>(e)) != experts.end();
+          const bool chosen =
+              std::find(experts.begin(), experts.end(), static_cast<int32_t>(e)) != experts.end();
           if (!chosen) {
             EXPECT_LE(row[e], row[static_cast<size_t>(experts.back())]);
           }
@@ -111,14 +119,16 @@ TEST(ChooseExperts, ChoosesDistinctExpertsInFallingOrderWithGatesThatSumToOne) {
 
 TEST(ChooseExperts, TakesGatesOverAllExpertsWhenAsked) {
   const RouterConfig config = {.num_experts = 4, .top_k = 2, .softmax = RouterSoftmax::kAll};
-  const Routing routing = Route({{std::log(1.0f), std::log(4.0f), std::log(2.0f), std::log(3.0f)}}, config);
+  const Routing routing =
+      Route({{std::log(1.0f), std::log(4.0f), std::log(2.0f), std::log(3.0f)}}, config);
   EXPECT_EQ(Experts(routing, 0), (std::vector<int32_t>{1, 3}));
   EXPECT_NEAR(routing.gates.row(0)[0], 0.4, 1e-6);
   EXPECT_NEAR(routing.gates.row(0)[1], 0.3, 1e-6);
 }
 
 TEST(ChooseExperts, KeepsProbabilitiesOfAllExperts) {
-  const Routing routing = Route({{std::log(1.0f), std::log(4.0f), std::log(2.0f), std::log(3.0f)}}, kTopTwo);
+  const Routing routing =
+      Route({{std::log(1.0f), std::log(4.0f), std::log(2.0f), std::log(3.0f)}}, kTopTwo);
   const double expected[] = {0.1, 0.4, 0.2, 0.3};
   for (int e = 0; e < 4; ++e) EXPECT_NEAR(routing.probs.row(0)[e], expected[e], 1e-6);
   EXPECT_NEAR(routing.gates.row(0)[0], 4.0 / 7, 1e-6);
@@ -127,7 +137,8 @@ TEST(ChooseExperts, KeepsProbabilitiesOfAllExperts) {
 TEST(ChooseExperts, HonoursTheWishOfEachRow) {
   const std::vector<int32_t> wishes = {1, 2, 0, 9};
   const std::vector<float> logits = {0, 3, 1, 2};
-  const Routing routing = Route({logits, logits, logits, logits}, kTopTwo, {.top_k = wishes, .rows = {}});
+  const Routing routing =
+      Route({logits, logits, logits, logits}, kTopTwo, {.top_k = wishes, .rows = {}});
   EXPECT_EQ(Experts(routing, 0), (std::vector<int32_t>{1, -1}));
   EXPECT_EQ(Gates(routing, 0), (std::vector<float>{1, 0}));
   EXPECT_EQ(Experts(routing, 1), (std::vector<int32_t>{1, 3}));

@@ -36,7 +36,8 @@ Buffer<float> ArenaOf(const Model& model) {
 }
 
 bool SameBits(const Buffer<float>& a, const Buffer<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size()) * sizeof(float)) == 0;
+  return a.size() == b.size() &&
+         std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size()) * sizeof(float)) == 0;
 }
 
 class SaveGolden : public ::testing::TestWithParam<const char*> {
@@ -58,7 +59,8 @@ TEST_P(SaveGolden, AsHuggingFaceIsReadBackTheSame) {
 
 TEST_P(SaveGolden, AsGgufIsReadBackTheSame) {
   const std::string path = folder_ / "model.gguf";
-  SaveGguf(model_.config, arena_.data(), DType::kF32, VocabularyOf(model_.config.vocab_size), "name", path);
+  SaveGguf(model_.config, arena_.data(), DType::kF32, VocabularyOf(model_.config.vocab_size),
+           "name", path);
   const auto loaded = LoadedModel::Load(path);
   EXPECT_TRUE(loaded.warnings().empty());
   EXPECT_TRUE(SameBits(ArenaOf(loaded.model()), arena_));
@@ -73,15 +75,18 @@ TEST_P(SaveGolden, AsGgufIsReadBackTheSame) {
   EXPECT_EQ(got.router.num_experts, want.router.num_experts);
   EXPECT_EQ(got.router.top_k, want.router.top_k);
   // Interleaved rows sum each q . k in another order, so the last bits may differ.
-  const auto expected = ReferenceLogits(model_, kIds), logits = ReferenceLogits(loaded.model(), kIds);
+  const auto expected = ReferenceLogits(model_, kIds),
+             logits = ReferenceLogits(loaded.model(), kIds);
   for (size_t i = 0; i < logits.size(); ++i) {
-    EXPECT_NEAR(logits[i], expected[i], 1e-6 * (1 + std::abs(static_cast<double>(expected[i])))) << i;
+    EXPECT_NEAR(logits[i], expected[i], 1e-6 * (1 + std::abs(static_cast<double>(expected[i]))))
+        << i;
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, SaveGolden,
-                         ::testing::Values("mixtral", "mixtral_head_dim", "mixtral_4_of_16", "mixtral_top1",
-                                           "mistral_window", "llama_tied", "mixtral_gguf_f32"),
+                         ::testing::Values("mixtral", "mixtral_head_dim", "mixtral_4_of_16",
+                                           "mixtral_top1", "mistral_window", "llama_tied",
+                                           "mixtral_gguf_f32"),
                          [](const auto& test) { return std::string(test.param); });
 
 // dim 256 gives rows of whole k-quant blocks, hidden_dim 32 only of Q8_0, 24 of neither.
@@ -126,14 +131,15 @@ TEST(SaveGguf, FallsBackWhereRowsAreNoWholeBlocks) {
   EXPECT_EQ(types(24, DType::kBF16), "BF16");
 }
 
-// A value changes by at most half a step: 1/254 of the largest of its 32 neighbours in Q8_0 (1/200 leaves room for the F16
-// scale).
+// A value changes by at most half a step: 1/254 of the largest of its 32 neighbours in Q8_0 (1/200
+// leaves room for the F16 scale).
 TEST(SaveGguf, KeepsWeightsWithinTheRoundingOfTheType) {
   const TempFolder folder;
   const ModelConfig config = WideConfig(32);
   const ParameterLayout layout(config);
   const auto arena = RandomArena(layout);
-  SaveGguf(config, arena.data(), DType::kQ8_0, VocabularyOf(config.vocab_size), "name", folder / "model.gguf");
+  SaveGguf(config, arena.data(), DType::kQ8_0, VocabularyOf(config.vocab_size), "name",
+           folder / "model.gguf");
   const auto again = ArenaOf(LoadedModel::Load(folder / "model.gguf").model());
   for (const auto& p : layout.parameters()) {
     const bool exact = p.is_norm || p.name.ends_with("gate.weight");
@@ -141,7 +147,8 @@ TEST(SaveGguf, KeepsWeightsWithinTheRoundingOfTheType) {
       const int64_t end = std::min(begin + 32, p.offset + p.size());
       float amax = 0;
       for (int64_t i = begin; i < end; ++i) amax = std::max(amax, std::abs(arena[i]));
-      for (int64_t i = begin; i < end; ++i) EXPECT_NEAR(again[i], arena[i], exact ? 0 : amax / 200) << p.name;
+      for (int64_t i = begin; i < end; ++i)
+        EXPECT_NEAR(again[i], arena[i], exact ? 0 : amax / 200) << p.name;
     }
   }
 }
@@ -161,7 +168,8 @@ TEST(SaveGguf, WritesTheVocabulary) {
   EXPECT_EQ(file.GetFloatArray("tokenizer.ggml.scores")[39], -39);
   EXPECT_EQ(file.GetInt("tokenizer.ggml.eos_token_id"), 7);
   EXPECT_EQ(file.GetString("tokenizer.chat_template"), "{{ messages }}");
-  EXPECT_EQ(LoadedModel::Load(folder / "model.gguf").model().config.eos_ids, std::vector<int32_t>{7});
+  EXPECT_EQ(LoadedModel::Load(folder / "model.gguf").model().config.eos_ids,
+            std::vector<int32_t>{7});
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// What the tests of this floor, and of train above it, share: the goldens of tests/, folders that vanish, and a tiny random model.
+// What the tests of this floor, and of train above it, share: the goldens of tests/, folders that
+// vanish, and a tiny random model.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -21,7 +22,8 @@ namespace cadre::model_testing {
 // The model of a golden: its folder, or the one GGUF file in it.
 inline std::string GoldenPath(const std::string& name) {
   const char* root = std::getenv("CADRE_SOURCE_DIR");
-  if (root == nullptr) throw std::runtime_error("CADRE_SOURCE_DIR is not set: run the tests through ctest");
+  if (root == nullptr)
+    throw std::runtime_error("CADRE_SOURCE_DIR is not set: run the tests through ctest");
   const std::string folder = std::string(root) + "/tests/goldens/" + name;
   const std::string gguf = folder + "/model.gguf";
   return std::filesystem::exists(gguf) ? gguf : folder;
@@ -78,7 +80,8 @@ inline Buffer<float> RandomArena(const ParameterLayout& layout, uint64_t seed = 
   Random random(seed);
   for (const auto& p : layout.parameters()) {
     for (int64_t i = 0; i < p.size(); ++i) {
-      arena[p.offset + i] = static_cast<float>(p.is_norm ? 1 + 0.1 * random.NextNormal() : 0.3 * random.NextNormal());
+      arena[p.offset + i] =
+          static_cast<float>(p.is_norm ? 1 + 0.1 * random.NextNormal() : 0.3 * random.NextNormal());
     }
   }
   return arena;
@@ -96,11 +99,17 @@ inline std::vector<float> ReferenceLogits(const Model& model, const std::vector<
   std::vector<int64_t> positions(ids.size());
   std::iota(positions.begin(), positions.end(), 0);
   const std::vector<int32_t> sequence_of_row(ids.size(), 0);
-  const Batch batch{.ids = ids, .positions = positions, .sequence_of_row = sequence_of_row, .sequences = {&sequence, 1},
-                    .kv_type = KvType::kF32, .wanted_rows = positions, .router_limits = {}};
+  const Batch batch{.ids = ids,
+                    .positions = positions,
+                    .sequence_of_row = sequence_of_row,
+                    .sequences = {&sequence, 1},
+                    .kv_type = KvType::kF32,
+                    .wanted_rows = positions,
+                    .router_limits = {}};
   Activations activations(model.config, Activations::Keep::kOneLayer);
   std::vector<float> logits(ids.size() * static_cast<size_t>(model.config.vocab_size));
-  Forward(model, experts, *device, batch, {}, activations, {logits.data(), count, model.config.vocab_size});
+  Forward(model, experts, *device, batch, {}, activations,
+          {logits.data(), count, model.config.vocab_size});
   return logits;
 }
 

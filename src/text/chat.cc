@@ -72,9 +72,10 @@ std::string ToolsJson(std::span<const ToolDefinition> tools) {
     json += json.empty() ? "[" : ", ";
     const std::string parameters =
         tool.parameters.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
-    json += fmt::format(
-        R"({{"type": "function", "function": {{"name": {}, "description": {}, "parameters": {}}}}})",
-        PythonJsonString(tool.name), PythonJsonString(tool.description), AsPythonJson(parameters));
+    json += fmt::format(R"({{"type": "function", "function": )"
+                        R"({{"name": {}, "description": {}, "parameters": {}}}}})",
+                        PythonJsonString(tool.name), PythonJsonString(tool.description),
+                        AsPythonJson(parameters));
   }
   return json + "]";
 }

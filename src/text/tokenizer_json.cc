@@ -196,28 +196,32 @@ std::vector<int64_t> ReadMergeRanks(const Json& model, const std::vector<Piece>&
   return rank_of;
 }
 
-// Converters of sentencepiece models write runs of spaces, which all share one lowest score, as the
-// last merges. There the order in the list is an accident; giving them one score again restores
-// "leftmost first".
-bool SpaceRunsComeLast(const std::vector<Piece>& pieces, const std::vector<int64_t>& rank_of) {
+// In Mistral's models all runs of spaces share one lowest score, so they merge last, leftmost
+// first. Converters that sort merges by score write them at the end of the list; some newer ones
+// sort by id, which puts them among the words and makes other ids than the model was trained on.
+// The runs themselves tell: lengths 2 to 14 and 16.
+bool SpaceRunsShareScore(const std::vector<Piece>& pieces, const std::vector<int64_t>& rank_of) {
+  constexpr uint32_t kMistralLengths = 0x17FFCu;  // bits 2..14 and 16
   int64_t last_word = -1;
   int64_t first_run = std::numeric_limits<int64_t>::max();
+  uint32_t lengths = 0;
   for (size_t id = 0; id < pieces.size(); ++id) {
     if (rank_of[id] < 0) continue;
-    if (IsSpaceRun(pieces[id].text)) {
-      first_run = std::min(first_run, rank_of[id]);
-    } else {
+    if (!IsSpaceRun(pieces[id].text)) {
       last_word = std::max(last_word, rank_of[id]);
+      continue;
     }
+    first_run = std::min(first_run, rank_of[id]);
+    lengths |= 1u << std::min<size_t>(pieces[id].text.size() / kSpaceSymbol.size(), 31);
   }
-  return first_run > last_word;
+  return first_run > last_word || lengths == kMistralLengths;
 }
 
 void SetScores(const Json& model, std::vector<Piece>& pieces, const std::string& name) {
   Ids id_of;
   for (size_t id = 0; id < pieces.size(); ++id) id_of.emplace(pieces[id].text, id);
   const std::vector<int64_t> rank_of = ReadMergeRanks(model, pieces, id_of, name);
-  const bool runs_share_score = SpaceRunsComeLast(pieces, rank_of);
+  const bool runs_share_score = SpaceRunsShareScore(pieces, rank_of);
   size_t num_unreachable = 0;
   for (size_t id = 0; id < pieces.size(); ++id) {
     Piece& piece = pieces[id];

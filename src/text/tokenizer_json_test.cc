@@ -16,14 +16,16 @@ namespace {
 
 // tokenizer.json as converters of sentencepiece models write it: every split of a piece into two
 // pieces is a merge, in the order of the pieces' scores.
-Json ConvertedJson(const Vocabulary& vocabulary, bool merges_as_pairs) {
+Json ConvertedJson(const Vocabulary& vocabulary, bool merges_as_pairs, bool merges_by_id = false) {
   Json vocab = Json::object();
   Json added = Json::array();
-  std::unordered_map<std::string, float> score_of;
+  std::unordered_map<std::string, float> score_of;  // or minus the id
   for (size_t id = 0; id < vocabulary.pieces.size(); ++id) {
     const Piece& piece = vocabulary.pieces[id];
     vocab[piece.text] = id;
-    if (piece.type == PieceType::kNormal) score_of[piece.text] = piece.score;
+    if (piece.type == PieceType::kNormal) {
+      score_of[piece.text] = merges_by_id ? -static_cast<float>(id) : piece.score;
+    }
     if (piece.type == PieceType::kControl || piece.type == PieceType::kUnknown ||
         piece.type == PieceType::kUserDefined) {
       const bool special = piece.type != PieceType::kUserDefined;
@@ -101,9 +103,11 @@ TEST(ReadTokenizerJson, GivesThePublishedIdsAndRunsOfSpaces) {
   for (size_t size = 1; size < 40; ++size) texts.push_back("x" + std::string(size, ' ') + "y");
   for (const int version : {1, 3}) {
     const Vocabulary original = testing::PublishedVocabulary(version);
-    Json json = ConvertedJson(original, version == 3);
-    json["pre_tokenizer"] = Metaspace("first");
-    ExpectSameIds(ReadTokenizerJson(json, nullptr, "converted"), original, texts);
+    for (const bool by_id : {false, true}) {
+      Json json = ConvertedJson(original, version == 3, by_id);
+      json["pre_tokenizer"] = Metaspace("first");
+      ExpectSameIds(ReadTokenizerJson(json, nullptr, "converted"), original, texts);
+    }
   }
 }
 
@@ -111,7 +115,8 @@ TEST(ReadTokenizerJson, ReadsSpecialTokensFromTemplateAndConfig) {
   Json json = ConvertedJson(testing::TinyInstructVocabulary(false), true);
   EXPECT_FALSE(ReadTokenizerJson(json, nullptr, "no template").add_bos);
   json["post_processor"] = Json::parse(
-      R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}]})");
+      R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},
+          {"Sequence":{"id":"A","type_id":0}}]})");
   const Vocabulary vocabulary = ReadTokenizerJson(json, nullptr, "template");
   EXPECT_TRUE(vocabulary.add_bos);
   EXPECT_FALSE(vocabulary.add_eos);
@@ -120,7 +125,8 @@ TEST(ReadTokenizerJson, ReadsSpecialTokensFromTemplateAndConfig) {
   EXPECT_EQ(vocabulary.eos_id, 2);
   EXPECT_EQ(vocabulary.pad_id, -1);
   const Json config = Json::parse(
-      R"({"add_bos_token":false,"add_eos_token":true,"eos_token":{"content":"[/INST]"},"pad_token":"</s>"})");
+      R"({"add_bos_token":false,"add_eos_token":true,"eos_token":{"content":"[/INST]"},
+          "pad_token":"</s>"})");
   const Vocabulary configured = ReadTokenizerJson(json, &config, "config");
   EXPECT_FALSE(configured.add_bos);
   EXPECT_TRUE(configured.add_eos);

@@ -28,7 +28,8 @@ class Checkpoints : public ::testing::Test {
  protected:
   std::vector<std::string> Files() const {
     std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(path_)) names.push_back(entry.path().filename());
+    for (const auto& entry : fs::directory_iterator(path_))
+      names.push_back(entry.path().filename());
     std::sort(names.begin(), names.end());
     return names;
   }
@@ -85,10 +86,13 @@ TEST_F(Checkpoints, RemoveWhatKilledRunsLeft) {
 TEST_F(Checkpoints, NameTheSettingThatDiffers) {
   TinyRun run;
   checkpoints_.Save(run.trainer, kFingerprint);
-  EXPECT_THAT(RestoreError(run.trainer, R"({"seed":1,"train.lr":0.5})"), HasSubstr("was made with another train.lr"));
+  EXPECT_THAT(RestoreError(run.trainer, R"({"seed":1,"train.lr":0.5})"),
+              HasSubstr("was made with another train.lr"));
   EXPECT_THAT(RestoreError(run.trainer, R"({"seed":1})"), HasSubstr("another train.lr"));
-  EXPECT_THAT(RestoreError(run.trainer, R"({"model.dim":8,"seed":1,"train.lr":0.003})"), HasSubstr("another model.dim"));
-  EXPECT_THAT(RestoreError(run.trainer, "nonsense"), HasSubstr("step-00000000.safetensors: was made with another"));
+  EXPECT_THAT(RestoreError(run.trainer, R"({"model.dim":8,"seed":1,"train.lr":0.003})"),
+              HasSubstr("another model.dim"));
+  EXPECT_THAT(RestoreError(run.trainer, "nonsense"),
+              HasSubstr("step-00000000.safetensors: was made with another"));
 }
 
 TEST_F(Checkpoints, RefuseAnotherModel) {
@@ -97,7 +101,8 @@ TEST_F(Checkpoints, RefuseAnotherModel) {
   ModelConfig larger = run.config;
   larger.vocab_size += 16;
   TinyRun other({}, larger);
-  EXPECT_THAT(RestoreError(other.trainer), AllOf(HasSubstr("step-00000000.safetensors"), HasSubstr("does not fit the model")));
+  EXPECT_THAT(RestoreError(other.trainer),
+              AllOf(HasSubstr("step-00000000.safetensors"), HasSubstr("does not fit the model")));
 }
 
 TEST_F(Checkpoints, RefuseATruncatedFile) {

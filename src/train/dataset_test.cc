@@ -25,18 +25,25 @@ class DatasetTest : public ::testing::Test {
     std::string lines;
     const auto corpus = testing::TinyCorpus();
     for (size_t i = 0; i < 12; ++i) {
-      documents_.push_back(fmt::format("{} {}", i, corpus[i % corpus.size()].substr(0, 10 + 7 * i)));
-      lines += Json{{"text", documents_.back()}}.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+      documents_.push_back(
+          fmt::format("{} {}", i, corpus[i % corpus.size()].substr(0, 10 + 7 * i)));
+      lines +=
+          Json{{"text", documents_.back()}}.dump(-1, ' ', false, Json::error_handler_t::replace) +
+          "\n";
     }
     WriteFileAtomically(folder_ / "a.jsonl", lines);
     documents_.emplace_back("one text file");
     WriteFileAtomically(folder_ / "b.txt", documents_.back());
-    for (auto& document : documents_) {  // a character cut in two is replaced on the way through JSON
-      document = Json::parse(Json(document).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
+    for (auto& document :
+         documents_) {  // a character cut in two is replaced on the way through JSON
+      document = Json::parse(Json(document).dump(-1, ' ', false, Json::error_handler_t::replace))
+                     .get<std::string>();
     }
   }
 
-  Dataset Open(int64_t segment_tokens) { return Dataset({folder_ / "a.jsonl", folder_ / "b.txt"}, *tokenizer_, segment_tokens, threads_); }
+  Dataset Open(int64_t segment_tokens) {
+    return Dataset({folder_ / "a.jsonl", folder_ / "b.txt"}, *tokenizer_, segment_tokens, threads_);
+  }
 
   // BOS document EOS
   std::vector<int32_t> Tokens(const std::string& document) const {
@@ -60,12 +67,14 @@ class DatasetTest : public ::testing::Test {
     return counts;
   }
   // The first `count` pairs of the endless stream.
-  static std::vector<Pair> Stream(const Dataset& data, int64_t count, int64_t batch_tokens, uint64_t seed) {
+  static std::vector<Pair> Stream(const Dataset& data, int64_t count, int64_t batch_tokens,
+                                  uint64_t seed) {
     std::vector<Pair> stream;
     TrainingBatch batch;
     for (int64_t step = 0; std::ssize(stream) < count; ++step) {
       data.FillBatch(step, batch_tokens, seed, batch);
-      for (size_t i = 0; i < batch.ids.size(); ++i) stream.emplace_back(batch.ids[i], batch.targets[i]);
+      for (size_t i = 0; i < batch.ids.size(); ++i)
+        stream.emplace_back(batch.ids[i], batch.targets[i]);
     }
     stream.resize(static_cast<size_t>(count));
     return stream;
@@ -131,7 +140,8 @@ TEST_F(DatasetTest, EveryTargetOfAnEpochAppearsOnce) {
     const auto expected = AllPairs();
     const auto stream = Stream(data, 3 * epoch, 37, 1);  // batches that cut segments and epochs
     for (int64_t e = 0; e < 3; ++e) {
-      EXPECT_EQ(Count({stream.begin() + e * epoch, stream.begin() + (e + 1) * epoch}), expected) << segment_tokens << " " << e;
+      EXPECT_EQ(Count({stream.begin() + e * epoch, stream.begin() + (e + 1) * epoch}), expected)
+          << segment_tokens << " " << e;
     }
   }
 }
@@ -140,7 +150,8 @@ TEST_F(DatasetTest, EpochsAndSeedsHaveOrdersOfTheirOwn) {
   const Dataset data = Open(16);
   const int64_t epoch = data.tokens_per_epoch();
   const auto one = Stream(data, 2 * epoch, 64, 1), two = Stream(data, 2 * epoch, 64, 2);
-  EXPECT_NE(std::vector<Pair>(one.begin(), one.begin() + epoch), std::vector<Pair>(one.begin() + epoch, one.end()));
+  EXPECT_NE(std::vector<Pair>(one.begin(), one.begin() + epoch),
+            std::vector<Pair>(one.begin() + epoch, one.end()));
   EXPECT_NE(one, two);
 }
 
@@ -185,7 +196,8 @@ TEST_F(DatasetTest, ValidationGoesThroughEverythingInOrder) {
     ASSERT_GT(next, segment);
     ASSERT_LE(batch.ids.size(), 40u);
     segment = next;
-    for (size_t i = 0; i < batch.ids.size(); ++i) pairs.emplace_back(batch.ids[i], batch.targets[i]);
+    for (size_t i = 0; i < batch.ids.size(); ++i)
+      pairs.emplace_back(batch.ids[i], batch.targets[i]);
   }
   std::vector<Pair> expected;
   for (const auto& document : documents_) {
@@ -206,7 +218,8 @@ TEST_F(DatasetTest, FilesWithoutTextAreRefused) {
   WriteFileAtomically(folder_ / "empty.txt", "");
   EXPECT_THAT(ErrorOf([&] { Dataset({folder_ / "empty.txt"}, *tokenizer_, 16, threads_); }),
               ::testing::HasSubstr("empty.txt: holds no text"));
-  EXPECT_THAT(ErrorOf([&] { Dataset({}, *tokenizer_, 16, threads_); }), ::testing::HasSubstr("holds no text"));
+  EXPECT_THAT(ErrorOf([&] { Dataset({}, *tokenizer_, 16, threads_); }),
+              ::testing::HasSubstr("holds no text"));
 }
 
 }  // namespace

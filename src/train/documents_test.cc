@@ -46,13 +46,17 @@ TEST_F(Documents, ATextFileIsOneDocument) {
 }
 
 TEST_F(Documents, ALineOfJsonIsOneDocument) {
-  const std::string lines = "{\"text\": \"one\\ntwo\", \"id\": 7}\n{\"text\":\"three\"}\r\n{\"text\":\"no newline\"}";
+  const std::string lines =
+      "{\"text\": \"one\\ntwo\", \"id\": 7}\n{\"text\":\"three\"}\r\n{\"text\":\"no newline\"}";
   EXPECT_THAT(Read("a.jsonl", lines), ElementsAre("one\ntwo", "three", "no newline"));
-  EXPECT_THAT(Read("a.jsonl.zst", Compressed(lines)), ElementsAre("one\ntwo", "three", "no newline"));
+  EXPECT_THAT(Read("a.jsonl.zst", Compressed(lines)),
+              ElementsAre("one\ntwo", "three", "no newline"));
 }
 
 TEST_F(Documents, EmptyLinesAndTextsArePassedOver) {
-  EXPECT_THAT(Read("a.jsonl", "\n{\"text\":\"a\"}\n\n  \t\r\n{\"text\":\"\"}\n{\"text\":\"b\"}\n\n"), ElementsAre("a", "b"));
+  EXPECT_THAT(
+      Read("a.jsonl", "\n{\"text\":\"a\"}\n\n  \t\r\n{\"text\":\"\"}\n{\"text\":\"b\"}\n\n"),
+      ElementsAre("a", "b"));
   EXPECT_THAT(Read("a.jsonl", ""), IsEmpty());
 }
 
@@ -60,7 +64,8 @@ TEST_F(Documents, LinesLongerThanAPieceOfTheDecoderAreWhole) {
   Random random(1);
   std::string lines;
   std::vector<std::string> expected;
-  for (const size_t size : {size_t{1}, ZSTD_DStreamOutSize() - 12, ZSTD_DStreamOutSize(), 3 * ZSTD_DStreamOutSize() + 5}) {
+  for (const size_t size : {size_t{1}, ZSTD_DStreamOutSize() - 12, ZSTD_DStreamOutSize(),
+                            3 * ZSTD_DStreamOutSize() + 5}) {
     std::string text;
     while (text.size() < size) text.push_back(static_cast<char>('a' + random.NextBelow(26)));
     lines += "{\"text\":\"" + text + "\"}\n";
@@ -70,12 +75,14 @@ TEST_F(Documents, LinesLongerThanAPieceOfTheDecoderAreWhole) {
 }
 
 TEST_F(Documents, FramesBehindEachOtherAreOneText) {
-  EXPECT_THAT(Read("a.txt.zst", Compressed("one ") + Compressed("") + Compressed("two")), ElementsAre("one two"));
+  EXPECT_THAT(Read("a.txt.zst", Compressed("one ") + Compressed("") + Compressed("two")),
+              ElementsAre("one two"));
 }
 
 // The decoder's output buffer is full exactly when the text ends, or just before.
 TEST_F(Documents, TextsOfWholePiecesEndWell) {
-  for (const size_t size : {ZSTD_DStreamOutSize() - 1, ZSTD_DStreamOutSize(), 2 * ZSTD_DStreamOutSize()}) {
+  for (const size_t size :
+       {ZSTD_DStreamOutSize() - 1, ZSTD_DStreamOutSize(), 2 * ZSTD_DStreamOutSize()}) {
     Random random(size);
     std::string text;
     while (text.size() < size) text.push_back(static_cast<char>('a' + random.NextBelow(26)));
@@ -91,29 +98,37 @@ TEST_F(Documents, EveryTruncationOfAFrameIsRefused) {
   while (text.size() < 3000) text.push_back(static_cast<char>('a' + random.NextBelow(26)));
   const std::string whole = Compressed(text);
   for (size_t size = 1; size < whole.size(); size += size < 40 ? 1 : 97) {
-    EXPECT_THAT(ReadError("a.txt.zst", whole.substr(0, size)), HasSubstr("a.txt.zst: zstd data ends in the middle")) << size;
+    EXPECT_THAT(ReadError("a.txt.zst", whole.substr(0, size)),
+                HasSubstr("a.txt.zst: zstd data ends in the middle"))
+        << size;
   }
 }
 
 TEST_F(Documents, WhatIsNoZstdIsRefused) {
-  EXPECT_THAT(ReadError("a.txt.zst", "plain text, not compressed"), HasSubstr("a.txt.zst: not valid zstd"));
-  EXPECT_THAT(ReadError("a.txt.zst", Compressed("good") + "garbage"), HasSubstr("a.txt.zst: not valid zstd"));
+  EXPECT_THAT(ReadError("a.txt.zst", "plain text, not compressed"),
+              HasSubstr("a.txt.zst: not valid zstd"));
+  EXPECT_THAT(ReadError("a.txt.zst", Compressed("good") + "garbage"),
+              HasSubstr("a.txt.zst: not valid zstd"));
 }
 
 TEST_F(Documents, BadLinesAreNamedByNumber) {
   const std::string good = "{\"text\":\"a\"}\n\n";  // the empty line counts
   EXPECT_THAT(ReadError("a.jsonl", good + "{\"text\":\n"), HasSubstr("a.jsonl:3: not valid JSON"));
-  EXPECT_THAT(ReadError("a.jsonl", good + "{\"txt\":\"b\"}\n"), HasSubstr("a.jsonl:3: has no member \"text\""));
+  EXPECT_THAT(ReadError("a.jsonl", good + "{\"txt\":\"b\"}\n"),
+              HasSubstr("a.jsonl:3: has no member \"text\""));
   EXPECT_THAT(ReadError("a.jsonl", good + "[1]\n"), HasSubstr("a.jsonl:3: has no member \"text\""));
-  EXPECT_THAT(ReadError("a.jsonl", good + "{\"text\": 5}\n"), AllOf(HasSubstr("a.jsonl:3: text is 5"), HasSubstr("string")));
+  EXPECT_THAT(ReadError("a.jsonl", good + "{\"text\": 5}\n"),
+              AllOf(HasSubstr("a.jsonl:3: text is 5"), HasSubstr("string")));
   EXPECT_THAT(ReadError("a.jsonl", "{\"text\":\"a\"} x"), HasSubstr("a.jsonl:1: not valid JSON"));
-  EXPECT_THAT(ReadError("a.jsonl.zst", Compressed(good + "nonsense")), HasSubstr("a.jsonl.zst:3: not valid JSON"));
+  EXPECT_THAT(ReadError("a.jsonl.zst", Compressed(good + "nonsense")),
+              HasSubstr("a.jsonl.zst:3: not valid JSON"));
 }
 
 TEST_F(Documents, OtherEndingsAndAbsentFilesAreRefused) {
   EXPECT_THAT(ReadError("a.csv", "x"), HasSubstr("must end in .txt or .jsonl"));
   EXPECT_THAT(ReadError("a.zst", "x"), HasSubstr("must end in .txt or .jsonl"));
-  EXPECT_THAT(ErrorOf([&] { ReadDocuments(folder_ / "none.txt", [](std::string) {}); }), HasSubstr("none.txt"));
+  EXPECT_THAT(ErrorOf([&] { ReadDocuments(folder_ / "none.txt", [](std::string) {}); }),
+              HasSubstr("none.txt"));
 }
 
 }  // namespace

@@ -23,7 +23,8 @@ Logits RandomLogits(const ModelConfig& config, int64_t tokens) {
   Random random(9);
   Logits logits(static_cast<size_t>(config.num_layers));
   for (auto& layer : logits) {
-    for (int64_t i = 0; i < tokens * config.router.num_experts; ++i) layer.push_back(static_cast<float>(random.NextNormal()));
+    for (int64_t i = 0; i < tokens * config.router.num_experts; ++i)
+      layer.push_back(static_cast<float>(random.NextNormal()));
   }
   return logits;
 }
@@ -33,7 +34,8 @@ void Route(const Logits& logits, const ModelConfig& config, Activations& activat
   activations.SetTokens(static_cast<int64_t>(logits[0].size()) / experts);
   for (int64_t l = 0; l < config.num_layers; ++l) {
     Routing& routing = activations.layer(l).routing;
-    ChooseExperts({logits[static_cast<size_t>(l)].data(), routing.probs.rows, experts}, config.router, {}, routing);
+    ChooseExperts({logits[static_cast<size_t>(l)].data(), routing.probs.rows, experts},
+                  config.router, {}, routing);
   }
 }
 
@@ -42,9 +44,10 @@ BalanceLoss Balance(const Logits& logits, const ModelConfig& config, Activations
   return ComputeBalanceLoss(activations, config);
 }
 
-// (f(x + h) - f(x - h)) / 2h in each element of one layer's logits. Values are rounded to float32 on the way (6e-8), so h = 5e-3
-// leaves an error of some 1e-5 of rounding and of h^2.
-std::vector<double> CentralDifferences(Logits logits, size_t layer, const std::function<double(const Logits&)>& f) {
+// (f(x + h) - f(x - h)) / 2h in each element of one layer's logits. Values are rounded to float32
+// on the way (6e-8), so h = 5e-3 leaves an error of some 1e-5 of rounding and of h^2.
+std::vector<double> CentralDifferences(Logits logits, size_t layer,
+                                       const std::function<double(const Logits&)>& f) {
   constexpr float kH = 5e-3f;
   std::vector<double> differences;
   for (float& x : logits[layer]) {
@@ -66,7 +69,10 @@ TEST(BalanceLoss, IsTheNumberOfChoicesWhenBalanced) {
   Logits logits(2);
   for (auto& layer : logits) {
     for (int t = 0; t < 4; ++t) {
-      for (int e = 0; e < 4; ++e) layer.push_back(static_cast<float>((e - t + 4) % 4 == 0 ? 2 : (e - t + 4) % 4 == 1 ? 1 : 0));
+      for (int e = 0; e < 4; ++e)
+        layer.push_back(static_cast<float>((e - t + 4) % 4 == 0   ? 2
+                                           : (e - t + 4) % 4 == 1 ? 1
+                                                                  : 0));
     }
   }
   Activations activations(config, Activations::Keep::kEveryLayer);
@@ -94,7 +100,8 @@ TEST(BalanceLoss, IsTheNumberOfExpertsWhenOneTakesAll) {
 TEST(BalanceLoss, AveragesOverLayersBeforeItMultiplies) {
   ModelConfig config = Config();
   config.router = {.num_experts = 2, .top_k = 1};
-  // One layer sends everything to expert 0, the other to expert 1: balanced together, as transformers counts.
+  // One layer sends everything to expert 0, the other to expert 1: balanced together, as
+  // transformers counts.
   Activations activations(config, Activations::Keep::kEveryLayer);
   const BalanceLoss loss = Balance({{50, 0, 50, 0}, {0, 50, 0, 50}}, config, activations);
   EXPECT_NEAR(loss.value, 1, 1e-6);
@@ -108,10 +115,13 @@ TEST(AddBalanceGradient, IsTheSlopeOfTheLoss) {
   const BalanceLoss loss = Balance(logits, config, activations);
   for (size_t l = 0; l < 2; ++l) {
     std::vector<float> d_logits(12, 1.0f);  // added to what is there
-    AddBalanceGradient(loss, 0.5, activations.layer(static_cast<int64_t>(l)).routing, {d_logits.data(), 3, 4});
+    AddBalanceGradient(loss, 0.5, activations.layer(static_cast<int64_t>(l)).routing,
+                       {d_logits.data(), 3, 4});
     Activations others(config, Activations::Keep::kEveryLayer);
-    const auto slopes = CentralDifferences(logits, l, [&](const Logits& x) { return 0.5 * Balance(x, config, others).value; });
-    for (size_t i = 0; i < 12; ++i) EXPECT_NEAR(d_logits[i], 1 + slopes[i], kTolerance) << l << " " << i;
+    const auto slopes = CentralDifferences(
+        logits, l, [&](const Logits& x) { return 0.5 * Balance(x, config, others).value; });
+    for (size_t i = 0; i < 12; ++i)
+      EXPECT_NEAR(d_logits[i], 1 + slopes[i], kTolerance) << l << " " << i;
   }
 }
 
@@ -128,18 +138,23 @@ TEST_P(GateGradient, IsTheSlopeOfTheGates) {
     Route(x, config, activations);
     const Routing& routing = activations.layer(0).routing;
     double sum = 0;
-    for (size_t i = 0; i < 10; ++i) sum += static_cast<double>(routing.gates.data[i]) * static_cast<double>(d_gates[i]);
+    for (size_t i = 0; i < 10; ++i)
+      sum += static_cast<double>(routing.gates.data[i]) * static_cast<double>(d_gates[i]);
     return sum;
   };
   const auto slopes = CentralDifferences(logits, 0, weighted_gates);
   Route(logits, config, activations);
   std::vector<float> d_logits(20, 1.0f);
-  AddGateGradient(activations.layer(0).routing, GetParam(), {d_gates.data(), 5, 2}, {d_logits.data(), 5, 4});
+  AddGateGradient(activations.layer(0).routing, GetParam(), {d_gates.data(), 5, 2},
+                  {d_logits.data(), 5, 4});
   for (size_t i = 0; i < 20; ++i) EXPECT_NEAR(d_logits[i], 1 + slopes[i], kTolerance) << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, GateGradient, ::testing::Values(RouterSoftmax::kChosen, RouterSoftmax::kAll),
-                         [](const auto& test) { return test.param == RouterSoftmax::kAll ? "OverAll" : "OverChosen"; });
+INSTANTIATE_TEST_SUITE_P(Both, GateGradient,
+                         ::testing::Values(RouterSoftmax::kChosen, RouterSoftmax::kAll),
+                         [](const auto& test) {
+                           return test.param == RouterSoftmax::kAll ? "OverAll" : "OverChosen";
+                         });
 
 TEST(AddGateGradient, PassesUnusedChoicesOver) {
   const ModelConfig config = Config();

@@ -25,7 +25,8 @@ class Metrics : public ::testing::Test {
   const std::string path_ = folder_ / "metrics.jsonl";
 };
 
-const std::string kOne = "{\"step\":1,\"loss\":2.5}\n", kTwo = "{\"step\":2}\n", kThree = "{\"step\":3}\n";
+const std::string kOne = "{\"step\":1,\"loss\":2.5}\n", kTwo = "{\"step\":2}\n",
+                  kThree = "{\"step\":3}\n";
 
 TEST_F(Metrics, WritesALinePerStepAtOnce) {
   std::vector<std::string> seen;
@@ -60,7 +61,8 @@ TEST_F(Metrics, GoesOnBehindWhatWasKept) {
 
 TEST_F(Metrics, NamesAFileItCannotWrite) {
   const std::string bad = folder_ / "no/such/metrics.jsonl";
-  EXPECT_NE(model_testing::ErrorOf([&] { const MetricsLog log(bad, 0, nullptr); }).find(bad), std::string::npos);
+  EXPECT_NE(model_testing::ErrorOf([&] { const MetricsLog log(bad, 0, nullptr); }).find(bad),
+            std::string::npos);
 }
 
 }  // namespace

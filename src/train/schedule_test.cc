@@ -16,7 +16,8 @@ TEST(Schedule, FallsAsACosineToItsLastShare) {
   const Schedule schedule = {.peak = 0.5, .final_share = 0.1, .warmup_steps = 10, .steps = 110};
   EXPECT_DOUBLE_EQ(schedule.LearningRate(60), 0.5 * (0.1 + 0.9 * 0.5));  // half way
   EXPECT_DOUBLE_EQ(schedule.LearningRate(110), 0.05);
-  for (int64_t step = 11; step <= 110; ++step) EXPECT_LT(schedule.LearningRate(step), schedule.LearningRate(step - 1));
+  for (int64_t step = 11; step <= 110; ++step)
+    EXPECT_LT(schedule.LearningRate(step), schedule.LearningRate(step - 1));
 }
 
 TEST(Schedule, MayStartAtThePeak) {
@@ -28,7 +29,8 @@ TEST(Schedule, MayStartAtThePeak) {
 
 TEST(Schedule, MayEndWhileItRises) {
   const Schedule schedule = {.peak = 1, .final_share = 0.1, .warmup_steps = 100, .steps = 10};
-  for (int64_t step = 1; step <= 10; ++step) EXPECT_DOUBLE_EQ(schedule.LearningRate(step), 0.01 * static_cast<double>(step));
+  for (int64_t step = 1; step <= 10; ++step)
+    EXPECT_DOUBLE_EQ(schedule.LearningRate(step), 0.01 * static_cast<double>(step));
 }
 
 }  // namespace

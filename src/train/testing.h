@@ -15,7 +15,8 @@ inline TrainingBatch RandomBatch(const ModelConfig& config, uint64_t seed, int64
   for (int s = 0; s < 2; ++s) {
     std::vector<int32_t> tokens;
     for (int64_t i = 0; i < length; ++i) {
-      tokens.push_back(static_cast<int32_t>(random.NextBelow(static_cast<uint64_t>(config.vocab_size))));
+      tokens.push_back(
+          static_cast<int32_t>(random.NextBelow(static_cast<uint64_t>(config.vocab_size))));
     }
     batch.AddSequence(tokens);
   }
@@ -24,7 +25,8 @@ inline TrainingBatch RandomBatch(const ModelConfig& config, uint64_t seed, int64
 
 // A trainer with all it needs.
 struct TinyRun {
-  explicit TinyRun(const OptimiserConfig& optimiser = {}, const ModelConfig& model_config = model_testing::TinyConfig())
+  explicit TinyRun(const OptimiserConfig& optimiser = {},
+                   const ModelConfig& model_config = model_testing::TinyConfig())
       : config(model_config), trainer(config, optimiser, *device, *ops) {
     trainer.Initialise(1, 0.2);
   }
@@ -32,7 +34,9 @@ struct TinyRun {
   TinyRun& operator=(const TinyRun&) = delete;
 
   // A step on the batch that belongs to it.
-  StepResult Step() { return trainer.Step(RandomBatch(config, static_cast<uint64_t>(trainer.step())), 3e-3); }
+  StepResult Step() {
+    return trainer.Step(RandomBatch(config, static_cast<uint64_t>(trainer.step())), 3e-3);
+  }
 
   ModelConfig config;
   std::unique_ptr<Device> device = MakeReferenceDevice();
@@ -46,8 +50,8 @@ inline bool SameBits(std::span<const float> a, std::span<const float> b) {
 
 // Weights, moments and step.
 inline bool SameState(Trainer& a, Trainer& b) {
-  return a.step() == b.step() && SameBits(a.weights(), b.weights()) && SameBits(a.moment1(), b.moment1()) &&
-         SameBits(a.moment2(), b.moment2());
+  return a.step() == b.step() && SameBits(a.weights(), b.weights()) &&
+         SameBits(a.moment1(), b.moment1()) && SameBits(a.moment2(), b.moment2());
 }
 
 }  // namespace cadre::train_testing

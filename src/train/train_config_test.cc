@@ -65,8 +65,10 @@ TEST(ParseTrainConfig, HasTheDefaultsItDocuments) {
 }
 
 TEST(ParseTrainConfig, ReadsNestedAndDottedKeysAlike) {
-  const TrainConfig nested = Parse({{"model", {{"dim", 64}, {"heads", 2}, {"kv_heads", 1}}}, {"train", {{"lr", 0.5}}}});
-  const TrainConfig dotted = Parse({{"model.dim", 64}, {"model.heads", 2}, {"model.kv_heads", 1}, {"train.lr", 0.5}});
+  const TrainConfig nested =
+      Parse({{"model", {{"dim", 64}, {"heads", 2}, {"kv_heads", 1}}}, {"train", {{"lr", 0.5}}}});
+  const TrainConfig dotted =
+      Parse({{"model.dim", 64}, {"model.heads", 2}, {"model.kv_heads", 1}, {"train.lr", 0.5}});
   for (const auto& config : {nested, dotted}) {
     EXPECT_EQ(config.model.dim, 64);
     EXPECT_EQ(config.model.head_dim, 32);
@@ -76,7 +78,8 @@ TEST(ParseTrainConfig, ReadsNestedAndDottedKeysAlike) {
 }
 
 TEST(ParseTrainConfig, ReadsFilesByGroup) {
-  const TrainConfig config = Parse({{"data", {{"folder", "x"}, {"valid", {{"en", {"e.txt"}}, {"de", {"d.txt", "f.txt"}}}}}}});
+  const TrainConfig config = Parse(
+      {{"data", {{"folder", "x"}, {"valid", {{"en", {"e.txt"}}, {"de", {"d.txt", "f.txt"}}}}}}});
   EXPECT_EQ(config.data_folder, "x");
   EXPECT_EQ(config.train_files, std::vector<std::string>{"a.txt"});
   EXPECT_EQ(config.valid_files.at("de"), (std::vector<std::string>{"d.txt", "f.txt"}));
@@ -84,9 +87,10 @@ TEST(ParseTrainConfig, ReadsFilesByGroup) {
 }
 
 TEST(ParseTrainConfig, LetsSettingsOverrideTheFile) {
-  const TrainConfig config = Parse({{"train", {{"steps", 5}}}, {"name", "file"}},
-                                   {"train.steps=7", "name=said=so", "data.valid={\"v\":[\"v.txt\"]}", "train.steps=9",
-                                    "model.tie_embeddings=true", "gguf_type=Q4_k"});
+  const TrainConfig config =
+      Parse({{"train", {{"steps", 5}}}, {"name", "file"}},
+            {"train.steps=7", "name=said=so", "data.valid={\"v\":[\"v.txt\"]}", "train.steps=9",
+             "model.tie_embeddings=true", "gguf_type=Q4_k"});
   EXPECT_EQ(config.steps, 9);
   EXPECT_EQ(config.schedule.steps, 9);
   EXPECT_EQ(config.name, "said=so");
@@ -97,30 +101,53 @@ TEST(ParseTrainConfig, LetsSettingsOverrideTheFile) {
 
 TEST(ParseTrainConfig, RefusesUnknownKeys) {
   EXPECT_THAT(ParseError({{"model.dims", 5}}), HasSubstr("run.json: unknown key 'model.dims'"));
-  EXPECT_THAT(ParseError({{"model", {{"size", {{"dim", 5}}}}}}), HasSubstr("unknown key 'model.size.dim'"));
+  EXPECT_THAT(ParseError({{"model", {{"size", {{"dim", 5}}}}}}),
+              HasSubstr("unknown key 'model.size.dim'"));
   EXPECT_THAT(ParseError({{"model", 5}}), HasSubstr("unknown key 'model'"));
   EXPECT_THAT(ParseError(Json::object(), {"lr=3"}), HasSubstr("unknown key 'lr'"));
-  EXPECT_THAT(ParseError(Json::object(), {"train.lr"}), HasSubstr("--set train.lr: must be key=value"));
+  EXPECT_THAT(ParseError(Json::object(), {"train.lr"}),
+              HasSubstr("--set train.lr: must be key=value"));
 }
 
 TEST(ParseTrainConfig, RefusesWrongValuesByName) {
   const struct {
     const char* key;
     Json value;
-  } cases[] = {{"model.dim", "wide"},       {"model.dim", 0},           {"model.dim", 64.5},
-               {"model.layers", -1},        {"train.lr", "fast"},       {"train.lr", -1},
-               {"train.dropout", 1},        {"train.beta2", 1},         {"model.tie_embeddings", 1},
-               {"name", 5},                 {"data.valid", {"v.txt"}},  {"data.valid", {{"en", "v.txt"}}},
-               {"gguf_type", "q3"},         {"gguf_type", 8},           {"seed", -1},
-               {"train.steps", 0},          {"tokenizer.vocab_size", 1}, {"tokenizer.path", {"x"}},
+  } cases[] = {{"model.dim", "wide"},
+               {"model.dim", 0},
+               {"model.dim", 64.5},
+               {"model.layers", -1},
+               {"train.lr", "fast"},
+               {"train.lr", -1},
+               {"train.dropout", 1},
+               {"train.beta2", 1},
+               {"model.tie_embeddings", 1},
+               {"name", 5},
+               {"data.valid", {"v.txt"}},
+               {"data.valid", {{"en", "v.txt"}}},
+               {"gguf_type", "q3"},
+               {"gguf_type", 8},
+               {"seed", -1},
+               {"train.steps", 0},
+               {"tokenizer.vocab_size", 1},
+               {"tokenizer.path", {"x"}},
                {"train.batch_tokens", int64_t{1} << 40}};
   for (const auto& c : cases) {
-    EXPECT_THAT(ParseError({{c.key, c.value}}), HasSubstr(fmt::format("run.json: {}", c.key))) << c.value;
+    EXPECT_THAT(ParseError({{c.key, c.value}}), HasSubstr(fmt::format("run.json: {}", c.key)))
+        << c.value;
   }
-  EXPECT_THAT(ErrorOf([] { ParseTrainConfig({{"data.train", "a.txt"}}, {}, "run.json"); }), HasSubstr("data.train: must be a list"));
-  EXPECT_THAT(ErrorOf([] { ParseTrainConfig({{"data.train", {1}}}, {}, "run.json"); }), HasSubstr("data.train: must be a list"));
-  EXPECT_THAT(ErrorOf([] { ParseTrainConfig(Json::object(), {}, "run.json"); }), HasSubstr("data.train names no file"));
-  EXPECT_THAT(ErrorOf([] { ParseTrainConfig(Json::array(), {}, "run.json"); }), HasSubstr("must hold a JSON object"));
+  EXPECT_THAT(ErrorOf([] {
+                ParseTrainConfig({{"data.train", "a.txt"}}, {}, "run.json");
+              }),
+              HasSubstr("data.train: must be a list"));
+  EXPECT_THAT(ErrorOf([] {
+                ParseTrainConfig({{"data.train", {1}}}, {}, "run.json");
+              }),
+              HasSubstr("data.train: must be a list"));
+  EXPECT_THAT(ErrorOf([] { ParseTrainConfig(Json::object(), {}, "run.json"); }),
+              HasSubstr("data.train names no file"));
+  EXPECT_THAT(ErrorOf([] { ParseTrainConfig(Json::array(), {}, "run.json"); }),
+              HasSubstr("must hold a JSON object"));
 }
 
 TEST(ParseTrainConfig, RefusesModelsThatCannotBe) {
@@ -133,7 +160,8 @@ TEST(ParseTrainConfig, CallsADenseModelWhatOthersCallIt) {
   EXPECT_EQ(Parse({{"model.experts", 1}}).model.architecture, "llama");
   EXPECT_EQ(Parse({{"model.experts", 1}}).model.router.top_k, 1);
   // transformers' Llama has no sliding window, its Mistral has.
-  EXPECT_EQ(Parse({{"model.experts", 1}, {"model.sliding_window", 64}}).model.architecture, "mistral");
+  EXPECT_EQ(Parse({{"model.experts", 1}, {"model.sliding_window", 64}}).model.architecture,
+            "mistral");
   EXPECT_EQ(Parse({{"model.sliding_window", 64}}).model.architecture, "mixtral");
 }
 
@@ -141,7 +169,9 @@ TEST(ParseTrainConfig, FingerprintsOnlyWhatShapesTheWeights) {
   const std::string base = Parse(Json::object()).fingerprint;
   EXPECT_NE(Parse({{"train.lr", 0.5}}).fingerprint, base);
   EXPECT_NE(Parse({{"seed", 2}}).fingerprint, base);
-  EXPECT_EQ(Parse({{"name", "other"}, {"train.checkpoint_every", 3}, {"data.folder", "y"}}).fingerprint, base);
+  EXPECT_EQ(
+      Parse({{"name", "other"}, {"train.checkpoint_every", 3}, {"data.folder", "y"}}).fingerprint,
+      base);
   EXPECT_THAT(base, AllOf(HasSubstr("data.train"), Not(HasSubstr("name"))));
 }
 

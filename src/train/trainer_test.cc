@@ -54,9 +54,11 @@ TEST(Trainer, InitialisesMatricesWithTheDeviationAskedFor) {
   TinyRun run({}, config);
   run.trainer.Initialise(3, 0.5);
   for (const auto& p : run.trainer.layout().parameters()) {
-    const auto values = run.trainer.weights().subspan(static_cast<size_t>(p.offset), static_cast<size_t>(p.size()));
+    const auto values =
+        run.trainer.weights().subspan(static_cast<size_t>(p.offset), static_cast<size_t>(p.size()));
     double squares = 0;
-    for (const float value : values) squares += static_cast<double>(value) * static_cast<double>(value);
+    for (const float value : values)
+      squares += static_cast<double>(value) * static_cast<double>(value);
     const double deviation = std::sqrt(squares / static_cast<double>(p.size()));
     const bool to_residual = p.name.ends_with("o_proj.weight") || p.name.ends_with("w2.weight");
     const double expected = p.is_norm ? 1 : to_residual ? 0.25 : 0.5;  // sqrt(2 * 2 layers) = 2
@@ -102,7 +104,8 @@ TEST(Trainer, EvaluatesWithoutDropoutAndChangesNothing) {
   EXPECT_EQ(nats, plain.trainer.Evaluate(batch));
   EXPECT_NEAR(nats, plain.trainer.ComputeGradients(batch).cross_entropy * 16, 1e-4);
   EXPECT_TRUE(SameState(dropping.trainer, plain.trainer));
-  EXPECT_NE(dropping.trainer.ComputeGradients(batch).cross_entropy, plain.trainer.ComputeGradients(batch).cross_entropy);
+  EXPECT_NE(dropping.trainer.ComputeGradients(batch).cross_entropy,
+            plain.trainer.ComputeGradients(batch).cross_entropy);
 }
 
 TEST(Trainer, AddsTheBalanceLossByItsCoefficient) {
@@ -120,7 +123,8 @@ TEST(Trainer, AddsTheBalanceLossByItsCoefficient) {
 }
 
 TEST(Trainer, ClipsTheNormOfTheWholeGradient) {
-  // With beta1 = beta2 = 0 and a large epsilon a step is lr * g / (|g| + epsilon): nearly the clipped gradient itself.
+  // With beta1 = beta2 = 0 and a large epsilon a step is lr * g / (|g| + epsilon): nearly the
+  // clipped gradient itself.
   OptimiserConfig optimiser;
   optimiser.beta1 = optimiser.beta2 = 0;
   optimiser.epsilon = 1e4f;
@@ -132,7 +136,8 @@ TEST(Trainer, ClipsTheNormOfTheWholeGradient) {
   EXPECT_GT(result.grad_norm, 0.1);
   double squares = 0;
   for (size_t i = 0; i < before.size(); ++i) {
-    squares += std::pow(static_cast<double>(run.trainer.weights()[i]) - static_cast<double>(before[i]), 2);
+    squares +=
+        std::pow(static_cast<double>(run.trainer.weights()[i]) - static_cast<double>(before[i]), 2);
   }
   EXPECT_NEAR(std::sqrt(squares), 1e-2, 1e-5);
 }
@@ -178,7 +183,8 @@ TEST(Trainer, DropsOtherElementsInTheNextStep) {
   EXPECT_NE(run.trainer.ComputeGradients(batch).loss, first);
 }
 
-// The slope of the loss, dropout's masks and all, at the largest gradient of every parameter and at two elements of no choosing.
+// The slope of the loss, dropout's masks and all, at the largest gradient of every parameter and at
+// two elements of no choosing.
 class Gradients : public ::testing::TestWithParam<bool> {};
 
 TEST_P(Gradients, AreTheSlopesOfTheLossWithDropout) {
@@ -191,28 +197,33 @@ TEST_P(Gradients, AreTheSlopesOfTheLossWithDropout) {
   Random random(6);
   for (const auto& p : trainer.layout().parameters()) {
     const std::span<const float> of(gradients.data() + p.offset, static_cast<size_t>(p.size()));
-    const auto largest = std::max_element(of.begin(), of.end(), [](float a, float b) { return std::abs(a) < std::abs(b); });
+    const auto largest = std::max_element(
+        of.begin(), of.end(), [](float a, float b) { return std::abs(a) < std::abs(b); });
     std::vector<size_t> elements = {static_cast<size_t>(largest - of.begin())};
     for (int i = 0; i < 2; ++i) elements.push_back(random.NextBelow(of.size()));
     for (const size_t element : elements) {
       float& w = trainer.weights()[static_cast<size_t>(p.offset) + element];
       const float kept = w;
-      // The loss is a mean of float32 values near 4 (2e-7 each): h = 4e-3 leaves 1e-4 of noise and about as much of h^2.
+      // The loss is a mean of float32 values near 4 (2e-7 each): h = 4e-3 leaves 1e-4 of noise and
+      // about as much of h^2.
       const auto loss_at = [&](float value) {
         w = value;
         const StepResult result = trainer.ComputeGradients(batch);
-        EXPECT_EQ(result.layer_load, at.layer_load) << "the seed puts a choice of experts on the edge: take another";
+        EXPECT_EQ(result.layer_load, at.layer_load)
+            << "the seed puts a choice of experts on the edge: take another";
         return result.loss;
       };
       const float up = kept + 4e-3f, down = kept - 4e-3f;
-      const double slope = (loss_at(up) - loss_at(down)) / (static_cast<double>(up) - static_cast<double>(down));
+      const double slope =
+          (loss_at(up) - loss_at(down)) / (static_cast<double>(up) - static_cast<double>(down));
       w = kept;
       EXPECT_NEAR(of[element], slope, 2e-4 + 5e-3 * std::abs(slope)) << p.name << " " << element;
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, Gradients, ::testing::Bool(), [](const auto& test) { return test.param ? "Dense" : "Mixtral"; });
+INSTANTIATE_TEST_SUITE_P(Both, Gradients, ::testing::Bool(),
+                         [](const auto& test) { return test.param ? "Dense" : "Mixtral"; });
 
 }  // namespace
 }  // namespace cadre
