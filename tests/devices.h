@@ -35,7 +35,8 @@ inline std::unique_ptr<BackwardOps> MakeBackward(const std::string& name, Thread
 // A file of the repository, by its path from the root.
 inline std::string SourcePath(const std::string& path) {
   const char* root = std::getenv("CADRE_SOURCE_DIR");
-  if (root == nullptr) throw std::runtime_error("CADRE_SOURCE_DIR is not set: run the tests through ctest");
+  if (root == nullptr)
+    throw std::runtime_error("CADRE_SOURCE_DIR is not set: run the tests through ctest");
   return std::string(root) + "/" + path;
 }
 

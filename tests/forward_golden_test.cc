@@ -1,4 +1,5 @@
-// Logits and routing against PyTorch transformers in float32 (tests/goldens, made by tools/make_goldens.py), on every device.
+// Logits and routing against PyTorch transformers in float32 (tests/goldens, made by
+// tools/make_goldens.py), on every device.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -46,14 +47,16 @@ void ExpectRouting(const SafetensorsFile& golden, int64_t layer, const Routing& 
   }
   const auto per_layer_probs = static_cast<size_t>(routing.probs.rows * routing.probs.cols);
   for (size_t i = 0; i < per_layer_probs; ++i) {
-    EXPECT_NEAR(routing.probs.data[i], probs[static_cast<size_t>(layer) * per_layer_probs + i], 2e-4);
+    EXPECT_NEAR(routing.probs.data[i], probs[static_cast<size_t>(layer) * per_layer_probs + i],
+                2e-4);
   }
 }
 
 TEST_P(ForwardGolden, LogitsAndRoutingMatchTransformers) {
   const auto loaded = LoadedModel::Load(ModelPath(GetParam().name));
   EXPECT_TRUE(loaded.warnings().empty()) << loaded.warnings()[0];
-  const auto golden = SafetensorsFile::Open(SourcePath("tests/goldens/" + GetParam().name + "/golden.safetensors"));
+  const auto golden =
+      SafetensorsFile::Open(SourcePath("tests/goldens/" + GetParam().name + "/golden.safetensors"));
   const auto ids64 = Values<int64_t>(golden, "ids", SafetensorsType::kI64);
   const auto expected = Values<float>(golden, "logits", SafetensorsType::kF32);
   ThreadPool threads(2);
@@ -82,16 +85,18 @@ TEST_P(ForwardGolden, LogitsAndRoutingMatchTransformers) {
 
 std::vector<Case> Cases() {
   std::vector<Case> cases;
-  for (const auto* name : {"mixtral", "mixtral_fused", "mixtral_sharded", "mixtral_bf16", "mixtral_f16",
-                           "mixtral_gguf_f32", "mixtral_gguf_bf16", "mixtral_head_dim", "mixtral_4_of_16",
-                           "mixtral_top1", "mistral_window", "llama_tied", "mistral_theta_nested"}) {
+  for (const auto* name :
+       {"mixtral", "mixtral_fused", "mixtral_sharded", "mixtral_bf16", "mixtral_f16",
+        "mixtral_gguf_f32", "mixtral_gguf_bf16", "mixtral_head_dim", "mixtral_4_of_16",
+        "mixtral_top1", "mistral_window", "llama_tied", "mistral_theta_nested"}) {
     for (const auto& device : DeviceNames()) cases.push_back({name, device});
   }
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ForwardGolden, testing::ValuesIn(Cases()),
-                         [](const auto& info) { return info.param.name + "_" + info.param.device; });
+INSTANTIATE_TEST_SUITE_P(All, ForwardGolden, testing::ValuesIn(Cases()), [](const auto& info) {
+  return info.param.name + "_" + info.param.device;
+});
 
 }  // namespace
 }  // namespace cadre

@@ -1,5 +1,6 @@
-// Contract 1 of ARCHITECTURE.md, with ==: a sequence's logits are the same whether its tokens come at once, one by one, in
-// chunks, beside another sequence, or on any number of threads; on each device and for weights of each kind.
+// Contract 1 of ARCHITECTURE.md, with ==: a sequence's logits are the same whether its tokens come
+// at once, one by one, in chunks, beside another sequence, or on any number of threads; on each
+// device and for weights of each kind.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -35,7 +36,8 @@ class Invariance : public testing::TestWithParam<Setting> {
     return config;
   }
   StepRunner Runner(Device& device) const {
-    const auto activation = IsQuantised(GetParam().weights) ? ActivationType::kInt8 : ActivationType::kF32;
+    const auto activation =
+        IsQuantised(GetParam().weights) ? ActivationType::kInt8 : ActivationType::kF32;
     return StepRunner(model_.model(), device, GetParam().kv, activation, {first_, second_});
   }
   std::vector<float> Prefill(int threads_count) const {
@@ -62,7 +64,8 @@ TEST_P(Invariance, HoldsForEveryWayToCutTheWork) {
   EXPECT_TRUE(one_by_one.logits(0) == prefill) << "one by one";
 
   StepRunner chunks = Runner(*device);
-  for (int64_t left = static_cast<int64_t>(first_.size()); left > 0; left -= 7) chunks.Step({{0, std::min<int64_t>(7, left)}});
+  for (int64_t left = static_cast<int64_t>(first_.size()); left > 0; left -= 7)
+    chunks.Step({{0, std::min<int64_t>(7, left)}});
   EXPECT_TRUE(chunks.logits(0) == prefill) << "chunks of 7";
 
   StepRunner batched = Runner(*device);
@@ -80,7 +83,8 @@ std::vector<Setting> Settings() {
   for (const auto& device : DeviceNames()) {
     settings.push_back({device, DType::kF32, KvType::kF32});
     if (device == "reference") continue;  // plain loops: one setting shows it, and they are slow
-    for (const DType type : {DType::kBF16, DType::kQ8_0, DType::kQ4_K, DType::kQ4_0, DType::kQ6_K}) {
+    for (const DType type :
+         {DType::kBF16, DType::kQ8_0, DType::kQ4_K, DType::kQ4_0, DType::kQ6_K}) {
       settings.push_back({device, type, KvType::kF32});
     }
     settings.push_back({device, DType::kF32, KvType::kF16});
@@ -99,8 +103,9 @@ std::string SettingName(const testing::TestParamInfo<Setting>& info) {
 
 INSTANTIATE_TEST_SUITE_P(All, Invariance, testing::ValuesIn(Settings()), SettingName);
 
-// Every device agrees with the reference on whole-model logits. The bound is on the relative root mean square: float32 rounding
-// grows like the depth of the sums (dim 256, two layers: well below 1e-4), and picks of this seed have no near-ties.
+// Every device agrees with the reference on whole-model logits. The bound is on the relative root
+// mean square: float32 rounding grows like the depth of the sums (dim 256, two layers: well below
+// 1e-4), and picks of this seed have no near-ties.
 TEST(Devices, AgreeWithTheReferenceOnAWholeModel) {
   for (const DType type : {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_K}) {
     const RandomModel model(SmallConfig(), type);
@@ -115,10 +120,12 @@ TEST(Devices, AgreeWithTheReferenceOnAWholeModel) {
       if (expected.empty()) expected = runner.logits(0);
       double difference = 0, norm = 0;
       for (size_t i = 0; i < expected.size(); ++i) {
-        difference += std::pow(static_cast<double>(runner.logits(0)[i]) - static_cast<double>(expected[i]), 2);
+        difference += std::pow(
+            static_cast<double>(runner.logits(0)[i]) - static_cast<double>(expected[i]), 2);
         norm += std::pow(static_cast<double>(expected[i]), 2);
       }
-      // A value of an activation that rounds the other way moves the whole row by up to one int8 step.
+      // A value of an activation that rounds the other way moves the whole row by up to one int8
+      // step.
       const double bound = activation == ActivationType::kInt8 ? 2e-2 : 1e-4;
       EXPECT_LE(std::sqrt(difference / norm), bound) << name << " " << Info(type).name;
     }

@@ -20,9 +20,15 @@ class StepRunner {
  public:
   StepRunner(const Model& model, Device& device, KvType kv_type, ActivationType activation,
              std::vector<std::vector<int32_t>> sequences)
-      : model_(model), device_(device), experts_(model.weights), pool_(model.config.kv_shape(kv_type)),
-        kv_type_(kv_type), sequences_(std::move(sequences)), done_(sequences_.size(), 0),
-        logits_(sequences_.size()), activations_(model.config, Activations::Keep::kOneLayer) {
+      : model_(model),
+        device_(device),
+        experts_(model.weights),
+        pool_(model.config.kv_shape(kv_type)),
+        kv_type_(kv_type),
+        sequences_(std::move(sequences)),
+        done_(sequences_.size(), 0),
+        logits_(sequences_.size()),
+        activations_(model.config, Activations::Keep::kOneLayer) {
     options_.activation = activation;
     for (size_t s = 0; s < sequences_.size(); ++s) caches_.emplace_back(pool_);
   }
@@ -45,13 +51,19 @@ class StepRunner {
     std::iota(wanted.begin(), wanted.end(), 0);
     const int64_t vocab = model_.config.vocab_size;
     std::vector<float> out(ids.size() * static_cast<size_t>(vocab));
-    const Batch batch{.ids = ids, .positions = positions, .sequence_of_row = sequence_of_row, .sequences = views,
-                      .kv_type = kv_type_, .wanted_rows = wanted, .router_limits = {}};
+    const Batch batch{.ids = ids,
+                      .positions = positions,
+                      .sequence_of_row = sequence_of_row,
+                      .sequences = views,
+                      .kv_type = kv_type_,
+                      .wanted_rows = wanted,
+                      .router_limits = {}};
     Forward(model_, experts_, device_, batch, options_, activations_,
             {out.data(), static_cast<int64_t>(ids.size()), vocab});
     for (size_t r = 0; r < ids.size(); ++r) {
       auto& of = logits_[static_cast<size_t>(sequence_of_row[r])];
-      of.insert(of.end(), out.begin() + static_cast<int64_t>(r) * vocab, out.begin() + static_cast<int64_t>(r + 1) * vocab);
+      of.insert(of.end(), out.begin() + static_cast<int64_t>(r) * vocab,
+                out.begin() + static_cast<int64_t>(r + 1) * vocab);
     }
   }
 

@@ -25,7 +25,8 @@ class TrainingGolden : public testing::TestWithParam<std::string> {
   void Open(const std::string& name) {
     const std::string folder = SourcePath("tests/goldens/" + name);
     const auto loaded = LoadedModel::Load(folder);
-    steps_ = std::make_unique<SafetensorsFile>(SafetensorsFile::Open(folder + "/steps.safetensors"));
+    steps_ =
+        std::make_unique<SafetensorsFile>(SafetensorsFile::Open(folder + "/steps.safetensors"));
     device_ = MakeDevice(GetParam(), threads_);
     ops_ = MakeBackward(GetParam(), threads_);
     OptimiserConfig optimiser;
@@ -54,7 +55,8 @@ class TrainingGolden : public testing::TestWithParam<std::string> {
   }
 
   void ExpectGradients(const std::string& name) {
-    const auto grads = SafetensorsFile::Open(SourcePath("tests/goldens/" + name + "/grads.safetensors"));
+    const auto grads =
+        SafetensorsFile::Open(SourcePath("tests/goldens/" + name + "/grads.safetensors"));
     for (const auto& p : trainer_->layout().parameters()) {
       const auto expected = Values<float>(grads, p.name);
       ASSERT_EQ(static_cast<int64_t>(expected.size()), p.size()) << p.name;
@@ -101,11 +103,13 @@ TEST_P(TrainingGolden, TenStepsMatch) {
     relative(result.cross_entropy, "cross_entropy");
     relative(result.balance, "aux_loss");
   }
-  const auto final_weights = SafetensorsFile::Open(SourcePath("tests/goldens/train_mixtral/final.safetensors"));
+  const auto final_weights =
+      SafetensorsFile::Open(SourcePath("tests/goldens/train_mixtral/final.safetensors"));
   for (const auto& p : trainer_->layout().parameters()) {
     const auto expected = Values<float>(final_weights, p.name);
     for (int64_t i = 0; i < p.size(); ++i) {
-      EXPECT_NEAR(trainer_->weights()[static_cast<size_t>(p.offset + i)], expected[static_cast<size_t>(i)], 2e-3)
+      EXPECT_NEAR(trainer_->weights()[static_cast<size_t>(p.offset + i)],
+                  expected[static_cast<size_t>(i)], 2e-3)
           << p.name << " " << i;
     }
   }

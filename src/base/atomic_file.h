@@ -1,4 +1,5 @@
-// A file that appears whole or not at all: written under a temporary name in the same folder, synced, renamed.
+// A file that appears whole or not at all: written under a temporary name in the same folder,
+// synced, renamed.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +23,8 @@ class AtomicFile {
   void Write(std::string_view text) { Write(std::as_bytes(std::span(text))); }
   uint64_t size() const { return size_; }
 
-  // Flushes, syncs file and folder, renames. Throws Error (and leaves what was there) when any of that fails.
+  // Flushes, syncs file and folder, renames. Throws Error (and leaves what was there) when any of
+  // that fails.
   void Commit();
 
  private:

@@ -1,6 +1,6 @@
-// The one way to read numbers and strings out of bytes from outside: every read is checked against what is left, and every
-// failure is an Error that names the file, the offset and what was being read. Little-endian. Never allocates by a count it
-// has not checked.
+// The one way to read numbers and strings out of bytes from outside: every read is checked against
+// what is left, and every failure is an Error that names the file, the offset and what was being
+// read. Little-endian. Never allocates by a count it has not checked.
 #pragma once
 
 #include <cstddef>

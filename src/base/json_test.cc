@@ -23,11 +23,13 @@ TEST(ParseJson, RefusesDeepNestingTrailingBytesAndBadUtf8) {
 }
 
 TEST(JsonInt, ChecksTypeAndRange) {
-  const Json json = ParseJson(R"({"a":3,"b":3.5,"c":"3","d":18446744073709551615,"e":null,"f":-1})", "t");
+  const Json json =
+      ParseJson(R"({"a":3,"b":3.5,"c":"3","d":18446744073709551615,"e":null,"f":-1})", "t");
   EXPECT_EQ(JsonInt(json, "a", 9, 1, 10, "t"), 3);
   EXPECT_EQ(JsonInt(json, "missing", 9, 1, 10, "t"), 9);
   EXPECT_EQ(JsonInt(json, "e", 9, 1, 10, "t"), 9);
-  for (const char* key : {"b", "c", "d", "f"}) EXPECT_THROW(JsonInt(json, key, 9, 1, 10, "t"), Error) << key;
+  for (const char* key : {"b", "c", "d", "f"})
+    EXPECT_THROW(JsonInt(json, key, 9, 1, 10, "t"), Error) << key;
 }
 
 }  // namespace

@@ -12,8 +12,8 @@ using spdlog::error;
 using spdlog::info;
 using spdlog::warn;
 
-// Sends logs to stderr in the form "cadre: warning: text". `level`: trace, debug, info, warn, error or off.
-// Throws Error for another word.
+// Sends logs to stderr in the form "cadre: warning: text". `level`: trace, debug, info, warn, error
+// or off. Throws Error for another word.
 void Start(const std::string& level);
 
 }  // namespace cadre::log

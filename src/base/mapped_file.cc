@@ -26,7 +26,8 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
     void* address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
     const int map_errno = errno;
     close(fd);
-    if (address == MAP_FAILED) throw Error("{}: cannot be mapped: {}", path, std::strerror(map_errno));
+    if (address == MAP_FAILED)
+      throw Error("{}: cannot be mapped: {}", path, std::strerror(map_errno));
     bytes_ = {static_cast<const std::byte*>(address), size};
   } else {
     close(fd);

@@ -1,4 +1,5 @@
-// A file mapped read-only. Nothing is read before it is touched, so a 90 GB checkpoint opens at once.
+// A file mapped read-only. Nothing is read before it is touched, so a 90 GB checkpoint opens at
+// once.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,9 @@ class MappedFile {
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return bytes_; }
-  std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
+  std::string_view text() const {
+    return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
+  }
   const std::string& path() const { return path_; }
 
  private:

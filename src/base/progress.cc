@@ -9,7 +9,10 @@
 namespace cadre {
 
 Progress::Progress(std::string label, int64_t total, int64_t done)
-    : label_(std::move(label)), total_(total), started_at_(done), shown_(isatty(STDERR_FILENO) != 0) {}
+    : label_(std::move(label)),
+      total_(total),
+      started_at_(done),
+      shown_(isatty(STDERR_FILENO) != 0) {}
 
 Progress::~Progress() {
   if (drawn_) std::fputc('\n', stderr);
@@ -22,12 +25,16 @@ void Progress::Update(int64_t done, std::string_view note) {
   last_draw_s_ = now;
   drawn_ = true;
   constexpr int kWidth = 24;
-  const double share = total_ > 0 ? std::clamp(static_cast<double>(done) / static_cast<double>(total_), 0.0, 1.0) : 0;
+  const double share =
+      total_ > 0 ? std::clamp(static_cast<double>(done) / static_cast<double>(total_), 0.0, 1.0)
+                 : 0;
   const int filled = static_cast<int>(share * kWidth);
   const int64_t since_start = done - started_at_;
-  const double left = since_start > 0 ? now / static_cast<double>(since_start) * static_cast<double>(total_ - done) : 0;
-  fmt::print(stderr, "\r{} [{:#<{}}{:.<{}}] {:3.0f}% {} left  {}\x1b[K", label_, "", filled, "", kWidth - filled,
-             100 * share, ShortDuration(left), note);
+  const double left =
+      since_start > 0 ? now / static_cast<double>(since_start) * static_cast<double>(total_ - done)
+                      : 0;
+  fmt::print(stderr, "\r{} [{:#<{}}{:.<{}}] {:3.0f}% {} left  {}\x1b[K", label_, "", filled, "",
+             kWidth - filled, 100 * share, ShortDuration(left), note);
   std::fflush(stderr);
 }
 

@@ -41,7 +41,8 @@ uint64_t Random::NextBelow(uint64_t bound) {
 
 double Random::NextNormal() {
   const auto words = Philox(seed_, stream_, counter_++);
-  const double u = (static_cast<double>(uint64_t{words[1]} << 21 ^ words[0] >> 11) + 1) * 0x1p-53;  // (0, 1]
+  const double u =
+      (static_cast<double>(uint64_t{words[1]} << 21 ^ words[0] >> 11) + 1) * 0x1p-53;  // (0, 1]
   const double v = (static_cast<double>(uint64_t{words[3]} << 21 ^ words[2] >> 11)) * 0x1p-53;
   return std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v);
 }

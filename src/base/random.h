@@ -1,5 +1,6 @@
-// Counter-based random numbers (Philox4x32-10, Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011): a value is
-// a pure function of seed, stream and counter, so draws do not depend on threads and a state is two integers to save.
+// Counter-based random numbers (Philox4x32-10, Salmon et al., "Parallel Random Numbers: As Easy as
+// 1, 2, 3", SC 2011): a value is a pure function of seed, stream and counter, so draws do not
+// depend on threads and a state is two integers to save.
 #pragma once
 
 #include <array>

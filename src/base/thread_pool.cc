@@ -5,7 +5,8 @@
 namespace cadre {
 namespace {
 
-// About ten microseconds: longer than the gap between two operations of a step, shorter than a scheduler's slice.
+// About ten microseconds: longer than the gap between two operations of a step, shorter than a
+// scheduler's slice.
 constexpr int kSpins = 4000;
 
 void Pause() {
@@ -18,7 +19,8 @@ void Pause() {
 
 ThreadPool::ThreadPool(int num_threads) {
   CADRE_CHECK(num_threads >= 0);
-  if (num_threads == 0) num_threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  if (num_threads == 0)
+    num_threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (int i = 1; i < num_threads; ++i) threads_.emplace_back([this, i] { Work(i); });
 }
 

@@ -1,5 +1,5 @@
-// A fixed set of threads that run one loop at a time. Work is cut by index, never by thread, so what a task computes cannot
-// depend on how many threads there are.
+// A fixed set of threads that run one loop at a time. Work is cut by index, never by thread, so
+// what a task computes cannot depend on how many threads there are.
 #pragma once
 
 #include <atomic>
@@ -22,9 +22,9 @@ class ThreadPool {
 
   int num_threads() const { return static_cast<int>(threads_.size()) + 1; }
 
-  // Calls task(index, thread) for every index in [0, count), each once, in no given order, and returns when all are done.
-  // thread in [0, num_threads) names scratch that is the task's own while it runs. The task must not throw. Not reentrant; one
-  // caller at a time.
+  // Calls task(index, thread) for every index in [0, count), each once, in no given order, and
+  // returns when all are done. thread in [0, num_threads) names scratch that is the task's own
+  // while it runs. The task must not throw. Not reentrant; one caller at a time.
   template <typename Task>
   void ParallelFor(int64_t count, const Task& task) {
     if (count <= 0) return;
@@ -32,7 +32,11 @@ class ThreadPool {
       for (int64_t i = 0; i < count; ++i) task(i, 0);
       return;
     }
-    Run(count, [](const void* context, int64_t i, int thread) { (*static_cast<const Task*>(context))(i, thread); },
+    Run(
+        count,
+        [](const void* context, int64_t i, int thread) {
+          (*static_cast<const Task*>(context))(i, thread);
+        },
         &task);
   }
 

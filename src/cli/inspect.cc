@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "cli/commands.h"

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "text/utf8.h"
 
 namespace cadre {

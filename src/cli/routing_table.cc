@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/output.h"
 #include "text/utf8.h"
 

@@ -60,9 +60,8 @@ TEST_F(OpenTest, FindsATokenizerWithoutWeights) {
 
 TEST_F(OpenTest, ReadsTheTemplateAndBosOfTheConfigBesideIt) {
   WriteTokenizer(SmallVocabulary());
-  Write(
-      "tokenizer_config.json",
-      R"({"add_bos_token": false, "chat_template": [
+  Write("tokenizer_config.json",
+        R"({"add_bos_token": false, "chat_template": [
            {"name": "tool", "template": "a"}, {"name": "default", "template": "b"}]})");
   const auto text = OpenText(folder_.string());
   EXPECT_EQ(text.chat_template, "b");

@@ -6,6 +6,7 @@
 
 #include "base/byte_reader.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "formats/ggml_types.h"
 
 namespace cadre {
@@ -263,7 +264,7 @@ void Checkpoint::ReadConfig() {
   if (!fs::exists(file, ignored)) return;
   JsonLimits limits;
   limits.max_bytes = size_t{16} << 20;
-  config_ = ReadJsonFile(file, limits);
+  config_ = std::make_shared<const Json>(ReadJsonFile(file, limits));
   if (!config_->is_object()) throw Error("{}: must hold a JSON object", file);
 }
 

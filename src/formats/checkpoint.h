@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,7 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
 #include "tensor/dtype.h"
@@ -81,7 +82,7 @@ class Checkpoint {
   std::vector<GgufFile> gguf_files_;
   std::vector<TensorView> tensors_;
   std::unordered_map<std::string, size_t> index_;
-  std::optional<Json> config_;
+  std::shared_ptr<const Json> config_;  // null when there is none
 };
 
 }  // namespace cadre

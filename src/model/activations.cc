@@ -4,8 +4,26 @@ namespace cadre {
 namespace {
 
 // The float buffers of a layer, in a fixed order.
-enum Slot { kX, kAttnH, kQ, kK, kV, kAttn, kLse, kAttnOut, kXMid, kFfnH, kLogits, kGathered, kGate, kUp, kAct, kExpertOut,
-            kMoeOut, kNumSlots };
+enum Slot {
+  kX,
+  kAttnH,
+  kQ,
+  kK,
+  kV,
+  kAttn,
+  kLse,
+  kAttnOut,
+  kXMid,
+  kFfnH,
+  kLogits,
+  kGathered,
+  kGate,
+  kUp,
+  kAct,
+  kExpertOut,
+  kMoeOut,
+  kNumSlots
+};
 
 }  // namespace
 

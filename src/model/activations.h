@@ -1,5 +1,5 @@
-// The memory of one forward pass. Inference hands every layer the same buffers, training gives each layer its own so that
-// backward can read them; Forward does not know which.
+// The memory of one forward pass. Inference hands every layer the same buffers, training gives each
+// layer its own so that backward can read them; Forward does not know which.
 #pragma once
 
 #include <vector>
@@ -10,18 +10,19 @@
 
 namespace cadre {
 
-// T tokens of the step, R rows whose FFN is computed (R < T only in the last layer), C = routed rows.
+// T tokens of the step, R rows whose FFN is computed (R < T only in the last layer), C = routed
+// rows.
 struct LayerActivations {
-  Mat<float> x;              // [T, d] residual stream entering the layer
-  Mat<float> attn_h;         // [T, d] normalised x
-  Mat<float> q;              // [T, H * D] rotated
-  Mat<float> k;              // [T, K * D] rotated
-  Mat<float> v;              // [T, K * D]
-  Mat<float> attn;           // [T, H * D] heads' outputs
-  Mat<float> lse;            // [T, H] log of the softmax denominators; empty unless kept for backward
-  Mat<float> attn_out;       // [T, d]
-  Mat<float> x_mid;          // [T or R, d] residual stream after attention
-  Mat<float> ffn_h;          // [R, d] normalised x_mid
+  Mat<float> x;         // [T, d] residual stream entering the layer
+  Mat<float> attn_h;    // [T, d] normalised x
+  Mat<float> q;         // [T, H * D] rotated
+  Mat<float> k;         // [T, K * D] rotated
+  Mat<float> v;         // [T, K * D]
+  Mat<float> attn;      // [T, H * D] heads' outputs
+  Mat<float> lse;       // [T, H] log of the softmax denominators; empty unless kept for backward
+  Mat<float> attn_out;  // [T, d]
+  Mat<float> x_mid;     // [T or R, d] residual stream after attention
+  Mat<float> ffn_h;     // [R, d] normalised x_mid
   Mat<float> router_logits;  // [R, E]
   Routing routing;           // R rows
   DispatchPlan plan;
@@ -39,10 +40,13 @@ class Activations {
 
   Activations(const ModelConfig& config, Keep keep);
 
-  // Shapes the views for a step of T tokens (R = T); allocates only when T is larger than ever before.
+  // Shapes the views for a step of T tokens (R = T); allocates only when T is larger than ever
+  // before.
   void SetTokens(int64_t tokens);
 
-  LayerActivations& layer(int64_t i) { return layers_[keep_ == Keep::kEveryLayer ? static_cast<size_t>(i) : 0]; }
+  LayerActivations& layer(int64_t i) {
+    return layers_[keep_ == Keep::kEveryLayer ? static_cast<size_t>(i) : 0];
+  }
   // The residual stream that layer i hands on: the next layer's x, or `out` after the last.
   Mat<float> after(int64_t i) { return i + 1 < config_.num_layers ? layer(i + 1).x : out_; }
   Mat<float> out() const { return out_; }          // [T, d] after the last layer

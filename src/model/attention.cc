@@ -3,11 +3,12 @@
 namespace cadre {
 
 KvBatch KvBatchOf(const Model& model, int64_t layer, const Batch& batch) {
-  return {model.config.kv_shape(batch.kv_type), layer, batch.sequences, batch.sequence_of_row, batch.positions};
+  return {model.config.kv_shape(batch.kv_type), layer, batch.sequences, batch.sequence_of_row,
+          batch.positions};
 }
 
-void Attention(const Model& model, int64_t layer, Device& device, const Batch& batch, ActivationType activation,
-               LayerActivations& a) {
+void Attention(const Model& model, int64_t layer, Device& device, const Batch& batch,
+               ActivationType activation, LayerActivations& a) {
   const ModelConfig& config = model.config;
   const LayerWeights& w = model.weights.layers[static_cast<size_t>(layer)];
   const KvBatch kv = KvBatchOf(model, layer, batch);

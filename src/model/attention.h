@@ -6,8 +6,8 @@
 namespace cadre {
 
 // Reads a.attn_h [T, d]; writes a.q, a.k, a.v, a.attn, a.attn_out [T, d] and the cache.
-void Attention(const Model& model, int64_t layer, Device& device, const Batch& batch, ActivationType activation,
-               LayerActivations& a);
+void Attention(const Model& model, int64_t layer, Device& device, const Batch& batch,
+               ActivationType activation, LayerActivations& a);
 
 // What the operations need to know of the cache in this layer.
 KvBatch KvBatchOf(const Model& model, int64_t layer, const Batch& batch);

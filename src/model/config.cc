@@ -3,13 +3,15 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace cadre {
 namespace {
 
 constexpr int64_t kMaxDim = int64_t{1} << 20;
 
-void ExpectRange(const std::string& name, const char* field, int64_t value, int64_t min, int64_t max) {
+void ExpectRange(const std::string& name, const char* field, int64_t value, int64_t min,
+                 int64_t max) {
   if (value < min || value > max) {
     throw Error("{}: {} is {} but must be from {} to {}", name, field, value, min, max);
   }
@@ -21,9 +23,11 @@ double RopeTheta(const Json& json, double fallback, const std::string& name) {
     const auto found = json.find(key);
     if (found == json.end() || found->is_null()) continue;
     if (!found->is_object()) throw Error("{}: {} must be an object", name, key);
-    const std::string type = JsonString(*found, "rope_type", JsonString(*found, "type", "default", name), name);
+    const std::string type =
+        JsonString(*found, "rope_type", JsonString(*found, "type", "default", name), name);
     if (type != "default") {
-      throw Error("{}: {} has type '{}', which Cadre does not run: expected 'default'", name, key, Printable(type));
+      throw Error("{}: {} has type '{}', which Cadre does not run: expected 'default'", name, key,
+                  Printable(type));
     }
     theta = JsonNumber(*found, "rope_theta", theta, name);
   }
@@ -65,14 +69,16 @@ ModelConfig ConfigFromJson(const Json& json, const std::string& name) {
   const bool mixtral = config.architecture == "mixtral";
   const bool mistral = config.architecture == "mistral";
   if (!mixtral && !mistral && config.architecture != "llama") {
-    throw Error("{}: model_type is '{}' but must be mixtral, mistral or llama", name, Printable(config.architecture));
+    throw Error("{}: model_type is '{}' but must be mixtral, mistral or llama", name,
+                Printable(config.architecture));
   }
   const std::string activation = JsonString(json, "hidden_act", "silu", name);
   if (activation != "silu") {
     throw Error("{}: hidden_act is '{}' but must be silu", name, Printable(activation));
   }
   for (const char* bias : {"attention_bias", "mlp_bias"}) {
-    if (JsonBool(json, bias, false, name)) throw Error("{}: {} is true, but Cadre runs models without biases", name, bias);
+    if (JsonBool(json, bias, false, name))
+      throw Error("{}: {} is true, but Cadre runs models without biases", name, bias);
   }
   const auto count = [&](const char* key, int64_t fallback) {
     return JsonInt(json, key, fallback, 0, INT64_C(1) << 40, name);
@@ -87,8 +93,10 @@ ModelConfig ConfigFromJson(const Json& json, const std::string& name) {
   config.num_kv_heads = kv_null ? config.num_heads : count("num_key_value_heads", kv_heads);
   config.head_dim = count("head_dim", config.num_heads > 0 ? config.dim / config.num_heads : 0);
   config.vocab_size = count("vocab_size", 32000);
-  config.context_length = count("max_position_embeddings", config.architecture == "llama" ? 2048 : 131072);
-  config.rms_norm_eps = static_cast<float>(JsonNumber(json, "rms_norm_eps", mixtral ? 1e-5 : 1e-6, name));
+  config.context_length =
+      count("max_position_embeddings", config.architecture == "llama" ? 2048 : 131072);
+  config.rms_norm_eps =
+      static_cast<float>(JsonNumber(json, "rms_norm_eps", mixtral ? 1e-5 : 1e-6, name));
   config.tie_embeddings = JsonBool(json, "tie_word_embeddings", false, name);
   config.rope_theta = RopeTheta(json, mixtral ? 1e6 : 1e4, name);
   // A Mistral config without the key means the class default; "null" means none.
@@ -109,8 +117,9 @@ ModelConfig ConfigFromJson(const Json& json, const std::string& name) {
 OrderedJson ConfigToJson(const ModelConfig& config) {
   const bool mixtral = config.architecture == "mixtral";
   OrderedJson json;
-  json["architectures"] = {mixtral ? "MixtralForCausalLM"
-                           : config.architecture == "mistral" ? "MistralForCausalLM" : "LlamaForCausalLM"};
+  json["architectures"] = {mixtral                            ? "MixtralForCausalLM"
+                           : config.architecture == "mistral" ? "MistralForCausalLM"
+                                                              : "LlamaForCausalLM"};
   json["model_type"] = config.architecture;
   json["hidden_size"] = config.dim;
   json["intermediate_size"] = config.hidden_dim;
@@ -123,7 +132,8 @@ OrderedJson ConfigToJson(const ModelConfig& config) {
   json["max_position_embeddings"] = config.context_length;
   json["rms_norm_eps"] = static_cast<double>(config.rms_norm_eps);
   json["rope_theta"] = config.rope_theta;
-  json["sliding_window"] = config.sliding_window > 0 ? OrderedJson(config.sliding_window) : OrderedJson(nullptr);
+  json["sliding_window"] =
+      config.sliding_window > 0 ? OrderedJson(config.sliding_window) : OrderedJson(nullptr);
   json["tie_word_embeddings"] = config.tie_embeddings;
   json["attention_bias"] = false;
   if (mixtral) {
@@ -155,7 +165,8 @@ void ModelConfig::Validate(const std::string& name) const {
   ExpectRange(name, "number of experts", router.num_experts, 1, 4096);
   ExpectRange(name, "experts per token", router.top_k, 1, router.num_experts);
   if (num_heads % num_kv_heads != 0) {
-    throw Error("{}: {} heads are not a multiple of {} key/value heads", name, num_heads, num_kv_heads);
+    throw Error("{}: {} heads are not a multiple of {} key/value heads", name, num_heads,
+                num_kv_heads);
   }
   if (head_dim % 2 != 0) throw Error("{}: head dimension is {} but must be even", name, head_dim);
   if (!(rope_theta > 0) || !std::isfinite(rope_theta)) {
@@ -165,7 +176,8 @@ void ModelConfig::Validate(const std::string& name) const {
     throw Error("{}: rms_norm_eps is {} but must not be negative", name, rms_norm_eps);
   }
   for (const int32_t id : eos_ids) {
-    if (id >= vocab_size) throw Error("{}: eos token {} is outside the vocabulary of {}", name, id, vocab_size);
+    if (id >= vocab_size)
+      throw Error("{}: eos token {} is outside the vocabulary of {}", name, id, vocab_size);
   }
 }
 
@@ -194,29 +206,33 @@ std::vector<std::string> SuspiciousSettings(const ModelConfig& config) {
                       config.num_layers == model.num_layers;
     if (!same) continue;
     if (config.rope_theta != model.theta) {
-      warnings.push_back(fmt::format("rope theta is {} but {} was published with {}: answers will be wrong",
-                                     config.rope_theta, model.name, model.theta));
+      warnings.push_back(
+          fmt::format("rope theta is {} but {} was published with {}: answers will be wrong",
+                      config.rope_theta, model.name, model.theta));
     }
     if (config.sliding_window != 0) {
-      warnings.push_back(fmt::format("sliding window is {} but {} attends to everything", config.sliding_window,
-                                     model.name));
+      warnings.push_back(fmt::format("sliding window is {} but {} attends to everything",
+                                     config.sliding_window, model.name));
     }
-    if (std::find(model.vocab_sizes.begin(), model.vocab_sizes.end(), config.vocab_size) == model.vocab_sizes.end()) {
-      warnings.push_back(fmt::format("vocabulary is {} but {} was published with {}", config.vocab_size, model.name,
+    if (std::find(model.vocab_sizes.begin(), model.vocab_sizes.end(), config.vocab_size) ==
+        model.vocab_sizes.end()) {
+      warnings.push_back(fmt::format("vocabulary is {} but {} was published with {}",
+                                     config.vocab_size, model.name,
                                      fmt::join(model.vocab_sizes, " or ")));
     }
     if (config.context_length < model.min_context) {
-      warnings.push_back(fmt::format("context is {} but {} was published with {}", config.context_length, model.name,
-                                     model.min_context));
+      warnings.push_back(fmt::format("context is {} but {} was published with {}",
+                                     config.context_length, model.name, model.min_context));
     }
   }
   if (config.architecture == "mistral" && config.dim == 4096 && config.num_layers == 32) {
     const bool v1 = config.rope_theta == 1e4 && config.sliding_window == 4096;
     const bool later = config.rope_theta == 1e6 && config.sliding_window == 0;
     if (!v1 && !later) {
-      warnings.push_back(fmt::format(
-          "rope theta {} with window {}: Mistral 7B was published with 10000 and 4096 (v0.1) or 1000000 and none",
-          config.rope_theta, config.sliding_window));
+      warnings.push_back(
+          fmt::format("rope theta {} with window {}: Mistral 7B was published with 10000 and 4096 "
+                      "(v0.1) or 1000000 and none",
+                      config.rope_theta, config.sliding_window));
     }
   }
   return warnings;
@@ -225,7 +241,8 @@ std::vector<std::string> SuspiciousSettings(const ModelConfig& config) {
 std::vector<double> RopeFrequencies(const ModelConfig& config) {
   std::vector<double> frequencies(static_cast<size_t>(config.head_dim / 2));
   for (size_t i = 0; i < frequencies.size(); ++i) {
-    frequencies[i] = std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    frequencies[i] = std::pow(config.rope_theta,
+                              -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
   }
   return frequencies;
 }

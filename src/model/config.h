@@ -1,13 +1,14 @@
-// What a model of the family is: the numbers of Mixtral, Mistral and Llama as one struct, read from config.json or GGUF metadata
-// (load.h does that) and checked once. Dense models are the one-expert case.
-// Source: transformers configuration_mixtral.py, configuration_mistral.py; llama.cpp llama-arch.cpp.
+// What a model of the family is: the numbers of Mixtral, Mistral and Llama as one struct, read from
+// config.json or GGUF metadata (load.h does that) and checked once. Dense models are the one-expert
+// case. Source: transformers configuration_mixtral.py, configuration_mistral.py; llama.cpp
+// llama-arch.cpp.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "ops/device.h"
 
 namespace cadre {
@@ -22,7 +23,8 @@ struct RouterConfig {
   int64_t num_experts = 1;
   int64_t top_k = 1;
   RouterSoftmax softmax = RouterSoftmax::kChosen;
-  double capacity_factor = 0;  // rows per expert <= ceil(factor * rows * top_k / num_experts); 0: never drop
+  double capacity_factor =
+      0;  // rows per expert <= ceil(factor * rows * top_k / num_experts); 0: never drop
 
   // A dense model has no router weight; its one expert takes every token with gate 1.
   bool dense() const { return num_experts == 1; }
@@ -52,7 +54,8 @@ struct ModelConfig {
   int64_t kv_dim() const { return num_kv_heads * head_dim; }
   KvShape kv_shape(KvType type) const { return {type, num_layers, num_kv_heads, head_dim}; }
 
-  // Every weight, and those one token is multiplied with (chosen experts only; an untied embedding counts in both).
+  // Every weight, and those one token is multiplied with (chosen experts only; an untied embedding
+  // counts in both).
   int64_t TotalParameters() const;
   int64_t ActiveParameters() const;
 
@@ -60,13 +63,14 @@ struct ModelConfig {
   void Validate(const std::string& name) const;
 };
 
-// From a Hugging Face config.json. Throws Error for an architecture, activation or RoPE scaling Cadre does not run.
+// From a Hugging Face config.json. Throws Error for an architecture, activation or RoPE scaling
+// Cadre does not run.
 ModelConfig ConfigFromJson(const Json& json, const std::string& name);
 // The config.json that transformers reads back.
 OrderedJson ConfigToJson(const ModelConfig& config);
 
-// What looks wrong without being impossible: a known shape with another theta, window or vocabulary than published. A sentence
-// each, for the user.
+// What looks wrong without being impossible: a known shape with another theta, window or vocabulary
+// than published. A sentence each, for the user.
 std::vector<std::string> SuspiciousSettings(const ModelConfig& config);
 
 // theta^(-2i/D) for i in [0, D/2).

@@ -1,5 +1,5 @@
-// The plan that turns "token t chose experts a and b" into one block of rows per expert. Pure. Forward gathers by it and
-// combines by it; backward combines and gathers by the same plan.
+// The plan that turns "token t chose experts a and b" into one block of rows per expert. Pure.
+// Forward gathers by it and combines by it; backward combines and gathers by the same plan.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,8 @@ namespace cadre {
 
 // Rows sorted by expert, within an expert by order of choice, then token.
 struct DispatchPlan {
-  std::vector<int64_t> expert_begin;   // [E + 1] expert e has rows [expert_begin[e], expert_begin[e + 1])
+  std::vector<int64_t>
+      expert_begin;  // [E + 1] expert e has rows [expert_begin[e], expert_begin[e + 1])
   std::vector<int32_t> token_of_row;   // [C]
   std::vector<int32_t> row_of_choice;  // [T, k]; -1: unused or dropped
   int64_t tokens = 0;
@@ -26,7 +27,8 @@ struct DispatchPlan {
   }
 };
 
-// Applies capacity: first choices of all tokens claim places before any second choice does, then token order decides.
+// Applies capacity: first choices of all tokens claim places before any second choice does, then
+// token order decides.
 void PlanDispatch(const Routing& routing, const RouterConfig& config, DispatchPlan& plan);
 
 }  // namespace cadre

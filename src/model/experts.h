@@ -1,5 +1,5 @@
-// Where a layer's experts come from. The MoE asks for an expert when its rows are due and says when it is done with it, so a
-// source may keep all of them in memory (here) or fetch them.
+// Where a layer's experts come from. The MoE asks for an expert when its rows are due and says when
+// it is done with it, so a source may keep all of them in memory (here) or fetch them.
 #pragma once
 
 #include <cstdint>

@@ -27,15 +27,15 @@ void NarrowFfn(std::span<const int64_t> wanted, const RouterConfig& router, Laye
   a.moe_out = a.moe_out.Rows(0, a.x_mid.rows);
 }
 
-void DropResidual(const DropoutSettings& dropout, int64_t layer, DropoutSettings::Site site, Device& device,
-                  Mat<float> x) {
+void DropResidual(const DropoutSettings& dropout, int64_t layer, DropoutSettings::Site site,
+                  Device& device, Mat<float> x) {
   Dropout(x, dropout.rate, dropout.seed, dropout.Stream(layer, site), device.threads());
 }
 
 }  // namespace
 
-void Forward(const Model& model, ExpertSource& experts, Device& device, const Batch& batch, const ForwardOptions& options,
-             Activations& activations, Mat<float> logits) {
+void Forward(const Model& model, ExpertSource& experts, Device& device, const Batch& batch,
+             const ForwardOptions& options, Activations& activations, Mat<float> logits) {
   const ModelConfig& config = model.config;
   const ModelWeights& weights = model.weights;
   activations.SetTokens(static_cast<int64_t>(batch.ids.size()));
@@ -62,9 +62,10 @@ void Forward(const Model& model, ExpertSource& experts, Device& device, const Ba
     DropResidual(options.dropout, layer, DropoutSettings::kMoe, device, a.moe_out);
     device.Add(a.x_mid, a.moe_out, activations.after(layer).Rows(0, a.x_mid.rows));
   }
-  const Mat<float> out = options.observer == nullptr
-                             ? activations.out().Rows(0, static_cast<int64_t>(batch.wanted_rows.size()))
-                             : KeepRows(batch.wanted_rows, activations.out());
+  const Mat<float> out =
+      options.observer == nullptr
+          ? activations.out().Rows(0, static_cast<int64_t>(batch.wanted_rows.size()))
+          : KeepRows(batch.wanted_rows, activations.out());
   const Mat<float> final_h = activations.final_h().Rows(0, out.rows);
   device.RmsNorm(out, weights.final_norm, config.rms_norm_eps, final_h);
   device.MatMul(final_h, weights.head, options.activation, logits);

@@ -1,5 +1,6 @@
-// THE PAGE: one step of a Mixtral decoder, shared by inference and training. Never rewritten for speed; what it calls is.
-// Source: Mixtral of Experts, arXiv 2401.04088; transformers modeling_mixtral.py.
+// THE PAGE: one step of a Mixtral decoder, shared by inference and training. Never rewritten for
+// speed; what it calls is. Source: Mixtral of Experts, arXiv 2401.04088; transformers
+// modeling_mixtral.py.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@
 
 namespace cadre {
 
-// The rows of one step. Rows of one sequence stand in ascending positions; its pages reach past the last of them.
+// The rows of one step. Rows of one sequence stand in ascending positions; its pages reach past the
+// last of them.
 struct Batch {
   std::span<const int32_t> ids;              // [T] token ids
   std::span<const int64_t> positions;        // [T]
@@ -29,7 +31,7 @@ using RoutingObserver = std::function<void(int64_t layer, const Routing& routing
 
 // Training's dropout; masks are a function of seed, step and layer (ops/dropout.h).
 struct DropoutSettings {
-  float rate = 0;         // of the embedding and of what attention and MoE add to the residual stream
+  float rate = 0;  // of the embedding and of what attention and MoE add to the residual stream
   float expert_rate = 0;  // of an expert's hidden activations (Switch section 2.4)
   uint64_t seed = 0;
   uint64_t step = 0;
@@ -46,9 +48,9 @@ struct ForwardOptions {
   DropoutSettings dropout;
 };
 
-// Writes the wanted rows' logits ([R, vocab]) and, into the cache, the keys and values of all rows. Allocates nothing once
-// `activations` has seen the largest step.
-void Forward(const Model& model, ExpertSource& experts, Device& device, const Batch& batch, const ForwardOptions& options,
-             Activations& activations, Mat<float> logits);
+// Writes the wanted rows' logits ([R, vocab]) and, into the cache, the keys and values of all rows.
+// Allocates nothing once `activations` has seen the largest step.
+void Forward(const Model& model, ExpertSource& experts, Device& device, const Batch& batch,
+             const ForwardOptions& options, Activations& activations, Mat<float> logits);
 
 }  // namespace cadre

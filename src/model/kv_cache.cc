@@ -18,7 +18,8 @@ void KvCache::Reserve(int64_t end) {
 }
 
 void KvCache::ReleaseBefore(int64_t begin) {
-  const auto num_pages = std::min(pages_.size(), static_cast<size_t>(std::max<int64_t>(begin, 0) / kKvBlock));
+  const auto num_pages =
+      std::min(pages_.size(), static_cast<size_t>(std::max<int64_t>(begin, 0) / kKvBlock));
   for (size_t i = num_pages; i-- > 0 && pages_[i] != nullptr;) {
     pool_->Give(pages_[i]);
     pages_[i] = nullptr;

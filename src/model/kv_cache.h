@@ -1,4 +1,5 @@
-// The paged cache of keys and values: a pool of pages (ops/kv_view.h says what lies in one) and the pages of one sequence.
+// The paged cache of keys and values: a pool of pages (ops/kv_view.h says what lies in one) and the
+// pages of one sequence.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,9 @@ class KvCache {
  public:
   explicit KvCache(KvPagePool& pool) : pool_(&pool) {}
   ~KvCache() { Truncate(0); }
-  KvCache(KvCache&& other) noexcept : pool_(other.pool_), pages_(std::move(other.pages_)) { other.pages_.clear(); }
+  KvCache(KvCache&& other) noexcept : pool_(other.pool_), pages_(std::move(other.pages_)) {
+    other.pages_.clear();
+  }
   KvCache& operator=(KvCache&&) = delete;
 
   // Makes room for positions [0, end).

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "model/tensor_names.h"
 #include "tensor/quant.h"
 
@@ -17,8 +18,8 @@ int64_t GgufHeads(const GgufFile& file, const char* key, int64_t fallback) {
   if (per_layer.empty()) throw Error("{}: {} is an empty array", file.name(), key);
   for (const int64_t heads : per_layer) {
     if (heads != per_layer[0]) {
-      throw Error("{}: {} differs between layers ({} and {}), which Cadre does not run", file.name(), key, per_layer[0],
-                  heads);
+      throw Error("{}: {} differs between layers ({} and {}), which Cadre does not run",
+                  file.name(), key, per_layer[0], heads);
     }
   }
   return per_layer[0];
@@ -27,17 +28,21 @@ int64_t GgufHeads(const GgufFile& file, const char* key, int64_t fallback) {
 void RefuseRopeScaling(const GgufFile& file) {
   const std::string type = file.GetString("llama.rope.scaling.type", "none");
   if (type != "none") {
-    throw Error("{}: llama.rope.scaling.type is '{}' but must be 'none'", file.name(), Printable(type));
+    throw Error("{}: llama.rope.scaling.type is '{}' but must be 'none'", file.name(),
+                Printable(type));
   }
   const double scale = file.GetFloat("llama.rope.scale_linear", 1.0);
-  if (scale != 1.0) throw Error("{}: llama.rope.scale_linear is {} but must be 1", file.name(), scale);
+  if (scale != 1.0)
+    throw Error("{}: llama.rope.scale_linear is {} but must be 1", file.name(), scale);
 }
 
 ModelConfig ConfigFromGguf(const GgufFile& file, bool tied) {
   const std::string architecture = file.GetString("general.architecture");
   if (architecture != "llama") {
-    throw Error("{}: general.architecture is '{}' but must be 'llama' (Mixtral, Mistral and Llama all use it)",
-                file.name(), Printable(architecture));
+    throw Error(
+        "{}: general.architecture is '{}' but must be 'llama' (Mixtral, Mistral and Llama all use "
+        "it)",
+        file.name(), Printable(architecture));
   }
   ModelConfig config;
   config.dim = file.GetInt("llama.embedding_length");
@@ -46,10 +51,12 @@ ModelConfig ConfigFromGguf(const GgufFile& file, bool tied) {
   config.num_heads = GgufHeads(file, "llama.attention.head_count", 0);
   config.num_kv_heads = GgufHeads(file, "llama.attention.head_count_kv", config.num_heads);
   const int64_t quotient = config.num_heads > 0 ? config.dim / config.num_heads : 0;
-  config.head_dim = file.GetInt("llama.attention.key_length", file.GetInt("llama.rope.dimension_count", quotient));
+  config.head_dim = file.GetInt("llama.attention.key_length",
+                                file.GetInt("llama.rope.dimension_count", quotient));
   if (file.GetInt("llama.attention.value_length", config.head_dim) != config.head_dim ||
       file.GetInt("llama.rope.dimension_count", config.head_dim) != config.head_dim) {
-    throw Error("{}: key, value and rope dimensions of a head must all be {}", file.name(), config.head_dim);
+    throw Error("{}: key, value and rope dimensions of a head must all be {}", file.name(),
+                config.head_dim);
   }
   config.context_length = file.GetInt("llama.context_length");
   config.rope_theta = file.GetFloat("llama.rope.freq_base", 10000.0);
@@ -72,7 +79,8 @@ ModelConfig ConfigFromGguf(const GgufFile& file, bool tied) {
     }
     config.vocab_size = static_cast<int64_t>(std::get<GgufArray>(tokens->value).count);
   }
-  config.bos_id = static_cast<int32_t>(std::clamp<int64_t>(file.GetInt("tokenizer.ggml.bos_token_id", 1), 0, INT32_MAX));
+  config.bos_id = static_cast<int32_t>(
+      std::clamp<int64_t>(file.GetInt("tokenizer.ggml.bos_token_id", 1), 0, INT32_MAX));
   const int64_t eos = file.GetInt("tokenizer.ggml.eos_token_id", 2);
   config.eos_ids = {static_cast<int32_t>(std::clamp<int64_t>(eos, 0, INT32_MAX))};
   config.Validate(file.name());
@@ -83,8 +91,11 @@ ModelConfig ConfigFromGguf(const GgufFile& file, bool tied) {
 class Loader {
  public:
   Loader(const Checkpoint& checkpoint, const ModelConfig& config, std::vector<Buffer<float>>& norms)
-      : checkpoint_(checkpoint), config_(config), norms_(norms),
-        names_(checkpoint.kind() == CheckpointKind::kGguf ? TensorLayout::kGguf : TensorLayout::kHuggingFace,
+      : checkpoint_(checkpoint),
+        config_(config),
+        norms_(norms),
+        names_(checkpoint.kind() == CheckpointKind::kGguf ? TensorLayout::kGguf
+                                                          : TensorLayout::kHuggingFace,
                config.router.dense()) {}
 
   ModelWeights Weights() {
@@ -93,7 +104,8 @@ class Loader {
     weights.embedding = Matrix(names_.Embedding(), {c.vocab_size, c.dim});
     for (int64_t l = 0; l < c.num_layers; ++l) weights.layers.push_back(Layer(l));
     weights.final_norm = Norm(names_.FinalNorm());
-    weights.head = c.tie_embeddings ? weights.embedding : Matrix(names_.Head(), {c.vocab_size, c.dim});
+    weights.head =
+        c.tie_embeddings ? weights.embedding : Matrix(names_.Head(), {c.vocab_size, c.dim});
     return weights;
   }
 
@@ -101,7 +113,8 @@ class Loader {
   std::vector<std::string> Unused() const {
     std::vector<std::string> unused;
     for (const auto& tensor : checkpoint_.Tensors()) {
-      if (!used_.contains(tensor.name) && !TensorNames::IsIgnored(tensor.name)) unused.push_back(tensor.name);
+      if (!used_.contains(tensor.name) && !TensorNames::IsIgnored(tensor.name))
+        unused.push_back(tensor.name);
     }
     return unused;
   }
@@ -118,7 +131,8 @@ class Loader {
     w.ffn_norm = Norm(names_.FfnNorm(l));
     const bool fused = checkpoint_.Find(names_.FusedGateUp(l)).has_value();
     if (!c.router.dense()) {
-      w.router = Matrix(fused ? names_.FusedRouter(l) : names_.Router(l), {c.router.num_experts, c.dim});
+      w.router =
+          Matrix(fused ? names_.FusedRouter(l) : names_.Router(l), {c.router.num_experts, c.dim});
     }
     w.experts = fused && !c.router.dense() ? FusedExperts(l) : Experts(l);
     return w;
@@ -129,7 +143,8 @@ class Loader {
     std::vector<ExpertWeights> experts(static_cast<size_t>(c.router.num_experts));
     const auto place = [&](int matrix, int64_t rows, int64_t cols, Weight ExpertWeights::*member) {
       if (checkpoint_.kind() == CheckpointKind::kGguf && !c.router.dense()) {
-        const Weight merged = Matrix(names_.MergedExperts(l, matrix), {c.router.num_experts, rows, cols});
+        const Weight merged =
+            Matrix(names_.MergedExperts(l, matrix), {c.router.num_experts, rows, cols});
         for (int64_t e = 0; e < c.router.num_experts; ++e) {
           experts[static_cast<size_t>(e)].*member = merged.Rows(e * rows, (e + 1) * rows);
         }
@@ -163,14 +178,16 @@ class Loader {
     const auto tensor = checkpoint_.Find(name);
     if (!tensor) throw Error("{}: tensor {} is missing", checkpoint_.path(), name);
     if (tensor->shape != shape) {
-      throw Error("{}: tensor {} is [{}] but the config wants [{}]", tensor->file, name, fmt::join(tensor->shape, ", "),
-                  fmt::join(shape, ", "));
+      throw Error("{}: tensor {} is [{}] but the config wants [{}]", tensor->file, name,
+                  fmt::join(tensor->shape, ", "), fmt::join(shape, ", "));
     }
     used_.insert(name);
     return *tensor;
   }
 
-  Weight Matrix(const std::string& name, const std::vector<int64_t>& shape) { return Require(name, shape).AsWeight(); }
+  Weight Matrix(const std::string& name, const std::vector<int64_t>& shape) {
+    return Require(name, shape).AsWeight();
+  }
 
   std::span<const float> Norm(const std::string& name) {
     const Weight weight = Require(name, {config_.dim}).AsWeight();
@@ -188,8 +205,9 @@ class Loader {
 
 std::string UnusedWarning(const std::vector<std::string>& unused) {
   constexpr size_t kShown = 4;
-  std::string text = fmt::format("{} tensor{} of the file belong{} to no part of this model:", unused.size(),
-                                 unused.size() == 1 ? "" : "s", unused.size() == 1 ? "s" : "");
+  std::string text =
+      fmt::format("{} tensor{} of the file belong{} to no part of this model:", unused.size(),
+                  unused.size() == 1 ? "" : "s", unused.size() == 1 ? "s" : "");
   for (size_t i = 0; i < std::min(kShown, unused.size()); ++i) text += " " + Printable(unused[i]);
   if (unused.size() > kShown) text += " ...";
   return text;

@@ -1,5 +1,6 @@
-// From a checkpoint's tensors to a Model: names translated, shapes and types checked, weights used where they lie in the mapped
-// file (norms alone are copied, to float32). The one file of this floor that knows file formats.
+// From a checkpoint's tensors to a Model: names translated, shapes and types checked, weights used
+// where they lie in the mapped file (norms alone are copied, to float32). The one file of this
+// floor that knows file formats.
 #pragma once
 
 #include <memory>
@@ -18,13 +19,14 @@ ModelConfig ConfigOf(const Checkpoint& checkpoint);
 // A model and the files that hold its weights.
 class LoadedModel {
  public:
-  // Throws Error naming the file and tensor for anything missing, of another shape than the config says, or of a type Cadre cannot
-  // compute with.
+  // Throws Error naming the file and tensor for anything missing, of another shape than the config
+  // says, or of a type Cadre cannot compute with.
   static LoadedModel Load(const std::string& path);
 
   const Model& model() const { return *model_; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }
-  // What looks wrong without being impossible, a sentence each: published settings not met, tensors nobody uses.
+  // What looks wrong without being impossible, a sentence each: published settings not met, tensors
+  // nobody uses.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
   // Uses k experts per token from now on. Throws Error when k is not in [1, experts].

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/atomic_file.h"
+#include "base/json.h"
 #include "formats/gguf_writer.h"
 #include "model/save.h"
 #include "model/testing.h"

@@ -5,21 +5,22 @@
 namespace cadre {
 namespace {
 
-void Route(const Model& model, int64_t layer, Device& device, const RouterLimits& limits, LayerActivations& a) {
+void Route(const Model& model, int64_t layer, Device& device, const RouterLimits& limits,
+           LayerActivations& a) {
   const RouterConfig& config = model.config.router;
   if (config.dense()) {
     for (int64_t t = 0; t < a.ffn_h.rows; ++t) a.router_logits.row(t)[0] = 0;
   } else {
-    device.MatMul(a.ffn_h, model.weights.layers[static_cast<size_t>(layer)].router, ActivationType::kF32,
-                  a.router_logits);
+    device.MatMul(a.ffn_h, model.weights.layers[static_cast<size_t>(layer)].router,
+                  ActivationType::kF32, a.router_logits);
   }
   ChooseExperts(a.router_logits, config, limits, a.routing);
   PlanDispatch(a.routing, config, a.plan);
 }
 
 // Runs one expert on its block of routed rows [begin, end).
-void ExpertFfn(const ExpertWeights& w, int64_t begin, int64_t end, Device& device, ActivationType activation,
-               LayerActivations& a) {
+void ExpertFfn(const ExpertWeights& w, int64_t begin, int64_t end, Device& device,
+               ActivationType activation, LayerActivations& a) {
   const auto x = a.gathered.Rows(begin, end);
   device.MatMul(x, w.w1, activation, a.gate.Rows(begin, end));
   device.MatMul(x, w.w3, activation, a.up.Rows(begin, end));
@@ -28,8 +29,8 @@ void ExpertFfn(const ExpertWeights& w, int64_t begin, int64_t end, Device& devic
 
 }  // namespace
 
-void Moe(const Model& model, int64_t layer, ExpertSource& experts, Device& device, const RouterLimits& limits,
-         const ForwardOptions& options, LayerActivations& a) {
+void Moe(const Model& model, int64_t layer, ExpertSource& experts, Device& device,
+         const RouterLimits& limits, const ForwardOptions& options, LayerActivations& a) {
   Route(model, layer, device, limits, a);
   const int64_t rows = a.plan.rows();
   const DispatchView plan = a.plan.view(a.routing.gates);

@@ -42,7 +42,8 @@ Model ParameterLayout::Bind(float* arena) const {
   size_t next = 0;
   const auto matrix = [&] {
     const auto& p = parameters_[next++];
-    return Weight{reinterpret_cast<const std::byte*>(arena + p.offset), DType::kF32, p.rows, p.cols};
+    return Weight{reinterpret_cast<const std::byte*>(arena + p.offset), DType::kF32, p.rows,
+                  p.cols};
   };
   const auto norm = [&] {
     const auto& p = parameters_[next++];
@@ -87,7 +88,8 @@ void CopyToArena(const Model& model, float* arena) {
     if (model.config.rope_layout == RopeLayout::kHalfSplit) return copy(from, to);
     for (int64_t r = 0; r < to.rows; ++r) {
       auto* row = reinterpret_cast<float*>(const_cast<std::byte*>(to.row(r)));
-      DecodeRow(from.type, from.row(InterleavedRow(r, model.config.head_dim)), {row, static_cast<size_t>(from.cols)});
+      DecodeRow(from.type, from.row(InterleavedRow(r, model.config.head_dim)),
+                {row, static_cast<size_t>(from.cols)});
     }
   };
   const auto copy_norm = [](std::span<const float> from, std::span<const float> to) {

@@ -1,5 +1,5 @@
-// All weights of a model as one float32 arena: for training and for what it writes. Gradients and optimiser moments are arenas
-// of the same layout, so "the gradient of this weight" is an offset.
+// All weights of a model as one float32 arena: for training and for what it writes. Gradients and
+// optimiser moments are arenas of the same layout, so "the gradient of this weight" is an offset.
 #pragma once
 
 #include <string>
@@ -40,8 +40,8 @@ class ParameterLayout {
   int64_t size_ = 0;
 };
 
-// Copies every weight of `model` (any stored type, any RoPE layout) into an arena of ParameterLayout(model.config), decoded to
-// float32 and with Hugging Face's row order.
+// Copies every weight of `model` (any stored type, any RoPE layout) into an arena of
+// ParameterLayout(model.config), decoded to float32 and with Hugging Face's row order.
 void CopyToArena(const Model& model, float* arena);
 
 }  // namespace cadre

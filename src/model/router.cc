@@ -6,7 +6,9 @@
 namespace cadre {
 namespace {
 
-float AsRank(float logit) { return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit; }
+float AsRank(float logit) {
+  return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit;
+}
 
 // Softmax over all experts, in double, rounded once.
 void SoftmaxAll(std::span<const float> logits, std::span<float> probs) {
@@ -30,7 +32,9 @@ int32_t BestUnchosen(std::span<const float> logits, std::span<const int32_t> cho
     bool taken = false;
     for (const int32_t pick : chosen) taken |= pick == e;
     if (taken) continue;
-    if (best < 0 || AsRank(logits[static_cast<size_t>(e)]) > AsRank(logits[static_cast<size_t>(best)])) best = e;
+    if (best < 0 ||
+        AsRank(logits[static_cast<size_t>(e)]) > AsRank(logits[static_cast<size_t>(best)]))
+      best = e;
   }
   return best;
 }
@@ -42,7 +46,8 @@ void SetGates(std::span<const float> probs, RouterSoftmax softmax, std::span<con
   for (size_t c = 0; c < picks.size(); ++c) {
     const double p = probs[static_cast<size_t>(picks[c])];
     gates[c] = static_cast<float>(softmax == RouterSoftmax::kAll ? p
-                                  : sum > 0 ? p / sum : 1.0 / static_cast<double>(picks.size()));
+                                  : sum > 0                      ? p / sum
+                                            : 1.0 / static_cast<double>(picks.size()));
   }
 }
 
@@ -60,14 +65,16 @@ void Routing::SetTokens(int64_t tokens, const RouterConfig& config) {
   probs = prob_buffer_.AsMat(tokens, config.num_experts);
 }
 
-void ChooseExperts(Mat<const float> logits, const RouterConfig& config, const RouterLimits& limits, Routing& routing) {
+void ChooseExperts(Mat<const float> logits, const RouterConfig& config, const RouterLimits& limits,
+                   Routing& routing) {
   CADRE_CHECK(logits.rows == routing.experts.rows && logits.cols == config.num_experts);
   for (int64_t t = 0; t < logits.rows; ++t) {
     const auto row = logits.row_span(t);
     const auto picks = routing.experts.row_span(t);
     const auto gates = routing.gates.row_span(t);
     const int64_t step_row = limits.rows.empty() ? t : limits.rows[static_cast<size_t>(t)];
-    const int64_t wish = limits.top_k.empty() ? config.top_k : limits.top_k[static_cast<size_t>(step_row)];
+    const int64_t wish =
+        limits.top_k.empty() ? config.top_k : limits.top_k[static_cast<size_t>(step_row)];
     const auto k = static_cast<size_t>(std::clamp<int64_t>(wish, 1, config.top_k));
     SoftmaxAll(row, routing.probs.row_span(t));
     for (size_t c = 0; c < picks.size(); ++c) {

@@ -32,7 +32,9 @@ struct RouterLimits {
   std::span<const int64_t> rows;   // [T] the step's row that a routed row is; empty: the same
 };
 
-// logits: [T, E]. Highest logit first, ties to the lower expert, NaN never chosen before a number. `routing` has T rows.
-void ChooseExperts(Mat<const float> logits, const RouterConfig& config, const RouterLimits& limits, Routing& routing);
+// logits: [T, E]. Highest logit first, ties to the lower expert, NaN never chosen before a number.
+// `routing` has T rows.
+void ChooseExperts(Mat<const float> logits, const RouterConfig& config, const RouterLimits& limits,
+                   Routing& routing);
 
 }  // namespace cadre

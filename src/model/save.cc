@@ -1,6 +1,7 @@
 #include "model/save.h"
 
 #include "base/atomic_file.h"
+#include "base/json.h"
 #include "formats/gguf_writer.h"
 #include "formats/safetensors.h"
 #include "model/rope_rows.h"
@@ -13,13 +14,20 @@ namespace {
 // general.file_type of a file whose matrices are mostly `type`.
 uint32_t GgufFileType(DType type) {
   switch (type) {
-    case DType::kF32: return 0;
-    case DType::kF16: return 1;
-    case DType::kQ4_0: return 2;
-    case DType::kQ8_0: return 7;
-    case DType::kQ4_K: return 14;
-    case DType::kQ6_K: return 18;
-    case DType::kBF16: return 32;
+    case DType::kF32:
+      return 0;
+    case DType::kF16:
+      return 1;
+    case DType::kQ4_0:
+      return 2;
+    case DType::kQ8_0:
+      return 7;
+    case DType::kQ4_K:
+      return 14;
+    case DType::kQ6_K:
+      return 18;
+    case DType::kBF16:
+      return 32;
   }
   CADRE_CHECK(false && "a DType outside the table");
   return 0;
@@ -32,12 +40,15 @@ DType TypeForRows(DType wanted, int64_t cols) {
   return DType::kF16;
 }
 
-void SetModelMetadata(const ModelConfig& c, DType type, const std::string& name, GgufWriter& writer) {
+void SetModelMetadata(const ModelConfig& c, DType type, const std::string& name,
+                      GgufWriter& writer) {
   writer.SetString("general.architecture", "llama");
   writer.SetString("general.name", name);
   writer.SetU32("general.file_type", GgufFileType(type));
   writer.SetU32("general.quantization_version", 2);
-  const auto u32 = [&](const char* key, int64_t value) { writer.SetU32(key, static_cast<uint32_t>(value)); };
+  const auto u32 = [&](const char* key, int64_t value) {
+    writer.SetU32(key, static_cast<uint32_t>(value));
+  };
   u32("llama.vocab_size", c.vocab_size);
   u32("llama.context_length", c.context_length);
   u32("llama.embedding_length", c.dim);
@@ -69,10 +80,12 @@ void SetVocabularyMetadata(const GgufVocabulary& vocabulary, GgufWriter& writer)
   writer.SetBool("tokenizer.ggml.add_bos_token", true);
   writer.SetBool("tokenizer.ggml.add_eos_token", false);
   writer.SetBool("tokenizer.ggml.add_space_prefix", true);
-  if (!vocabulary.chat_template.empty()) writer.SetString("tokenizer.chat_template", vocabulary.chat_template);
+  if (!vocabulary.chat_template.empty())
+    writer.SetString("tokenizer.chat_template", vocabulary.chat_template);
 }
 
-// One tensor of the file: matrices that stand one after another in it (the experts of a layer), or one.
+// One tensor of the file: matrices that stand one after another in it (the experts of a layer), or
+// one.
 struct GgufTensorPlan {
   std::string name;
   DType type;
@@ -104,8 +117,10 @@ std::vector<GgufTensorPlan> PlanTensors(const Model& model, DType type) {
     const auto experts = [&](int number, Weight ExpertWeights::*member) {
       const Weight& first = w.experts[0].*member;
       if (c.router.dense()) return matrix(names.Expert(l, 0, number), first);
-      GgufTensorPlan merged{names.MergedExperts(l, number), TypeForRows(type, first.cols),
-                            {c.router.num_experts, first.rows, first.cols}, {}};
+      GgufTensorPlan merged{names.MergedExperts(l, number),
+                            TypeForRows(type, first.cols),
+                            {c.router.num_experts, first.rows, first.cols},
+                            {}};
       for (const auto& expert : w.experts) merged.parts.push_back(expert.*member);
       plan.push_back(std::move(merged));
     };
@@ -138,8 +153,8 @@ void SaveHuggingFace(const ModelConfig& config, const float* arena, const std::s
   WriteFileAtomically(folder + "/config.json", ConfigToJson(config).dump(2) + "\n");
 }
 
-void SaveGguf(const ModelConfig& config, const float* arena, DType type, const GgufVocabulary& vocabulary,
-              const std::string& name, const std::string& path) {
+void SaveGguf(const ModelConfig& config, const float* arena, DType type,
+              const GgufVocabulary& vocabulary, const std::string& name, const std::string& path) {
   CADRE_CHECK(static_cast<int64_t>(vocabulary.tokens.size()) == config.vocab_size);
   const Model model = ParameterLayout(config).Bind(const_cast<float*>(arena));
   const auto plan = PlanTensors(model, type);

@@ -1,5 +1,5 @@
-// Writes a model held in a float32 arena (parameters.h) so that other programs read it: a Hugging Face directory, or a GGUF file.
-// Files appear whole or not at all.
+// Writes a model held in a float32 arena (parameters.h) so that other programs read it: a Hugging
+// Face directory, or a GGUF file. Files appear whole or not at all.
 #pragma once
 
 #include <string>
@@ -24,9 +24,10 @@ struct GgufVocabulary {
   std::string chat_template;  // empty: none
 };
 
-// GGUF v3 of architecture "llama" with merged experts and interleaved RoPE rows, as llama.cpp reads it. Norms and router are
-// F32; other tensors are `type`, or Q8_0 where their rows are no whole blocks of it, or F16 where not even of that.
-void SaveGguf(const ModelConfig& config, const float* arena, DType type, const GgufVocabulary& vocabulary,
-              const std::string& name, const std::string& path);
+// GGUF v3 of architecture "llama" with merged experts and interleaved RoPE rows, as llama.cpp reads
+// it. Norms and router are F32; other tensors are `type`, or Q8_0 where their rows are no whole
+// blocks of it, or F16 where not even of that.
+void SaveGguf(const ModelConfig& config, const float* arena, DType type,
+              const GgufVocabulary& vocabulary, const std::string& name, const std::string& path);
 
 }  // namespace cadre

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/json.h"
 #include "model/load.h"
 #include "model/testing.h"
 

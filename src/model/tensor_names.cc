@@ -32,7 +32,9 @@ std::string TensorNames::Expert(int64_t layer, int64_t expert, int matrix) const
   CADRE_CHECK(matrix >= 1 && matrix <= 3);
   const char* const roles[] = {"gate", "down", "up"};
   const char* role = roles[matrix - 1];
-  if (dense_) return Prefix(layer) + (gguf_ ? fmt::format("ffn_{}.weight", role) : fmt::format("mlp.{}_proj.weight", role));
+  if (dense_)
+    return Prefix(layer) +
+           (gguf_ ? fmt::format("ffn_{}.weight", role) : fmt::format("mlp.{}_proj.weight", role));
   if (gguf_) return fmt::format("{}ffn_{}.{}.weight", Prefix(layer), role, expert);
   return fmt::format("{}block_sparse_moe.experts.{}.w{}.weight", Prefix(layer), expert, matrix);
 }
@@ -43,13 +45,21 @@ std::string TensorNames::MergedExperts(int64_t layer, int matrix) const {
   return fmt::format("{}ffn_{}_exps.weight", Prefix(layer), roles[matrix - 1]);
 }
 
-std::string TensorNames::FusedGateUp(int64_t layer) const { return Prefix(layer) + "mlp.experts.gate_up_proj"; }
-std::string TensorNames::FusedDown(int64_t layer) const { return Prefix(layer) + "mlp.experts.down_proj"; }
-std::string TensorNames::FusedRouter(int64_t layer) const { return Prefix(layer) + "mlp.gate.weight"; }
+std::string TensorNames::FusedGateUp(int64_t layer) const {
+  return Prefix(layer) + "mlp.experts.gate_up_proj";
+}
+std::string TensorNames::FusedDown(int64_t layer) const {
+  return Prefix(layer) + "mlp.experts.down_proj";
+}
+std::string TensorNames::FusedRouter(int64_t layer) const {
+  return Prefix(layer) + "mlp.gate.weight";
+}
 
 bool TensorNames::IsIgnored(std::string_view name) {
-  for (const std::string_view suffix : {".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias"}) {
-    if (name.size() >= suffix.size() && name.substr(name.size() - suffix.size()) == suffix) return true;
+  for (const std::string_view suffix :
+       {".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias"}) {
+    if (name.size() >= suffix.size() && name.substr(name.size() - suffix.size()) == suffix)
+      return true;
   }
   return name == "rope_freqs.weight";
 }

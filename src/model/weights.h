@@ -1,5 +1,5 @@
-// The weights of a model as views, with the shape beside every field. Who owns the bytes is another matter: a mapped checkpoint
-// (load.h) or a training arena (parameters.h).
+// The weights of a model as views, with the shape beside every field. Who owns the bytes is another
+// matter: a mapped checkpoint (load.h) or a training arena (parameters.h).
 #pragma once
 
 #include <span>

@@ -1,8 +1,10 @@
-// The backward of every operation in ops/device.h, and the few operations that only training needs. One convention throughout:
-// a gradient argument (d_...) that an operation produces is added to, never overwritten; the caller zeroes it. A selection (the
-// chosen experts) is a constant. Results do not depend on the number of threads: every sum has one owner and a fixed order.
+// The backward of every operation in ops/device.h, and the few operations that only training needs.
+// One convention throughout: a gradient argument (d_...) that an operation produces is added to,
+// never overwritten; the caller zeroes it. A selection (the chosen experts) is a constant. Results
+// do not depend on the number of threads: every sum has one owner and a fixed order.
 //
-// Shapes as in ops/device.h: T tokens, C routed rows, D head_dim, H query heads, K key/value heads. Weights are float32.
+// Shapes as in ops/device.h: T tokens, C routed rows, D head_dim, H query heads, K key/value heads.
+// Weights are float32.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +20,7 @@ struct AdamWSettings {
   float beta1 = 0.9f;
   float beta2 = 0.95f;
   float epsilon = 1e-8f;
-  float weight_decay = 0;   // decoupled: Loshchilov and Hutter, arXiv 1711.05101
+  float weight_decay = 0;    // decoupled: Loshchilov and Hutter, arXiv 1711.05101
   float gradient_scale = 1;  // the gradient is multiplied by it first (clipping)
   int64_t step = 1;          // from 1; for the bias corrections
 };
@@ -28,44 +30,53 @@ class BackwardOps {
   virtual ~BackwardOps() = default;
 
   // d_table[ids[t]] += d_out[t], in token order.
-  virtual void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out, Mat<float> d_table) = 0;
+  virtual void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out,
+                             Mat<float> d_table) = 0;
 
   // x, d_out, d_x: [T, cols]; weight, d_weight: [cols].
-  virtual void RmsNormBackward(Mat<const float> x, std::span<const float> weight, float eps, Mat<const float> d_out,
-                               Mat<float> d_x, std::span<float> d_weight) = 0;
+  virtual void RmsNormBackward(Mat<const float> x, std::span<const float> weight, float eps,
+                               Mat<const float> d_out, Mat<float> d_x,
+                               std::span<float> d_weight) = 0;
 
-  // out = x w^T: d_x [T, K] += d_out [T, N] w [N, K]; d_w [N, K] += d_out^T x. An empty d_x or d_w is left out.
-  virtual void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out, Mat<float> d_x,
-                              Mat<float> d_w) = 0;
+  // out = x w^T: d_x [T, K] += d_out [T, N] w [N, K]; d_w [N, K] += d_out^T x. An empty d_x or d_w
+  // is left out.
+  virtual void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out,
+                              Mat<float> d_x, Mat<float> d_w) = 0;
 
   // Rotates d_x in place by the negative angles: the transpose of Rope.
   virtual void RopeBackward(Mat<float> d_x, int64_t head_dim, std::span<const int64_t> positions,
                             std::span<const double> inv_freq, RopeLayout layout) = 0;
 
-  // The gradient of Attention with respect to q [T, H * D] and to this step's own k, v [T, K * D]. The cache is KvType::kF32
-  // and holds exactly this step's rows: each sequence's rows are consecutive, in order, from position 0. out, lse: what
-  // Attention returned.
-  virtual void AttentionBackward(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch,
-                                 Mat<const float> out, Mat<const float> lse, Mat<const float> d_out, Mat<float> d_q,
-                                 Mat<float> d_k, Mat<float> d_v) = 0;
+  // The gradient of Attention with respect to q [T, H * D] and to this step's own k, v [T, K * D].
+  // The cache is KvType::kF32 and holds exactly this step's rows: each sequence's rows are
+  // consecutive, in order, from position 0. out, lse: what Attention returned.
+  virtual void AttentionBackward(Mat<const float> q, int64_t num_heads, int64_t window,
+                                 const KvBatch& batch, Mat<const float> out, Mat<const float> lse,
+                                 Mat<const float> d_out, Mat<float> d_q, Mat<float> d_k,
+                                 Mat<float> d_v) = 0;
 
-  virtual void SwiGluBackward(Mat<const float> gate, Mat<const float> up, Mat<const float> d_out, Mat<float> d_gate,
-                              Mat<float> d_up) = 0;
+  virtual void SwiGluBackward(Mat<const float> gate, Mat<const float> up, Mat<const float> d_out,
+                              Mat<float> d_gate, Mat<float> d_up) = 0;
 
   // d_x[t] += sum over choices, in choice order, of d_rows[row_of_choice[t, c]].
-  virtual void GatherRowsBackward(const DispatchView& plan, Mat<const float> d_rows, Mat<float> d_x) = 0;
+  virtual void GatherRowsBackward(const DispatchView& plan, Mat<const float> d_rows,
+                                  Mat<float> d_x) = 0;
 
-  // d_rows[row_of_choice[t, c]] += gates[t, c] * d_out[t]; d_gates[t, c] += d_out[t] . rows[row_of_choice[t, c]].
-  virtual void CombineRowsBackward(Mat<const float> rows, const DispatchView& plan, Mat<const float> d_out,
-                                   Mat<float> d_rows, Mat<float> d_gates) = 0;
+  // d_rows[row_of_choice[t, c]] += gates[t, c] * d_out[t]; d_gates[t, c] += d_out[t] .
+  // rows[row_of_choice[t, c]].
+  virtual void CombineRowsBackward(Mat<const float> rows, const DispatchView& plan,
+                                   Mat<const float> d_out, Mat<float> d_rows,
+                                   Mat<float> d_gates) = 0;
 
-  // losses[t] = -log softmax(logits[t])[targets[t]], 0 where targets[t] < 0; logits are replaced by scale times the gradient of
-  // the summed losses.
-  virtual void CrossEntropy(Mat<float> logits, std::span<const int32_t> targets, float scale, std::span<float> losses) = 0;
+  // losses[t] = -log softmax(logits[t])[targets[t]], 0 where targets[t] < 0; logits are replaced by
+  // scale times the gradient of the summed losses.
+  virtual void CrossEntropy(Mat<float> logits, std::span<const int32_t> targets, float scale,
+                            std::span<float> losses) = 0;
 
   // One AdamW step on a parameter and its two moments, all of one size.
-  virtual void AdamW(std::span<float> parameter, std::span<const float> gradient, std::span<float> moment1,
-                     std::span<float> moment2, const AdamWSettings& settings) = 0;
+  virtual void AdamW(std::span<float> parameter, std::span<const float> gradient,
+                     std::span<float> moment1, std::span<float> moment2,
+                     const AdamWSettings& settings) = 0;
 
   // Sum of squares, in double, in a fixed order.
   virtual double SumOfSquares(std::span<const float> values) = 0;

@@ -1,9 +1,11 @@
-// The operations a Mixtral is made of, for one device. The model calls nothing else. Every implementation agrees with
-// ops/reference.h within the bounds of ops/device_test_cases (derived there), and keeps row independence: an output row is a
-// bit-exact function of its own input row, whatever rows stand beside it and however many threads run.
+// The operations a Mixtral is made of, for one device. The model calls nothing else. Every
+// implementation agrees with ops/reference.h within the bounds of ops/device_test_cases (derived
+// there), and keeps row independence: an output row is a bit-exact function of its own input row,
+// whatever rows stand beside it and however many threads run.
 //
-// Shapes: T tokens (rows of the step), D head_dim, H query heads, K key/value heads, E experts, C routed rows. Matrices are
-// row-major; outputs never alias inputs unless said. No operation allocates once its scratch has grown to the largest step.
+// Shapes: T tokens (rows of the step), D head_dim, H query heads, K key/value heads, E experts, C
+// routed rows. Matrices are row-major; outputs never alias inputs unless said. No operation
+// allocates once its scratch has grown to the largest step.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +23,8 @@ namespace cadre {
 // What a matmul does to its input before multiplying with quantised weights.
 enum class ActivationType {
   kF32,   // nothing: the exact path
-  kInt8,  // rounds groups of 32 values to int8 with a float scale amax/127 (nearest, ties to even); float weights: nothing
+  kInt8,  // rounds groups of 32 values to int8 with a float scale amax/127 (nearest, ties to even);
+          // float weights: nothing
 };
 
 // Which pairs of a head rotate together.
@@ -30,11 +33,13 @@ enum class RopeLayout {
   kInterleaved,  // (x[2i], x[2i+1]): Mistral-native and GGUF
 };
 
-// Where the rows of a step go: made by PlanDispatch (model/dispatch.h), consumed by GatherRows and CombineRows.
+// Where the rows of a step go: made by PlanDispatch (model/dispatch.h), consumed by GatherRows and
+// CombineRows.
 struct DispatchView {
-  std::span<const int32_t> token_of_row;   // [C] the token a routed row is a copy of
-  Mat<const int32_t> row_of_choice;        // [T, k] the routed row of a token's choice; -1: none (unused or dropped)
-  Mat<const float> gates;                  // [T, k] weight of each choice
+  std::span<const int32_t> token_of_row;  // [C] the token a routed row is a copy of
+  Mat<const int32_t>
+      row_of_choice;  // [T, k] the routed row of a token's choice; -1: none (unused or dropped)
+  Mat<const float> gates;  // [T, k] weight of each choice
 };
 
 class Device {
@@ -47,24 +52,28 @@ class Device {
   virtual void Embed(const Weight& table, std::span<const int32_t> ids, Mat<float> out) = 0;
 
   // out[t] = x[t] * weight / sqrt(mean(x[t]^2) + eps). weight: [cols]. out may be x.
-  virtual void RmsNorm(Mat<const float> x, std::span<const float> weight, float eps, Mat<float> out) = 0;
+  virtual void RmsNorm(Mat<const float> x, std::span<const float> weight, float eps,
+                       Mat<float> out) = 0;
 
   // out[t, n] = sum_k x[t, k] w[n, k]. x: [T, w.cols], out: [T, w.rows].
-  virtual void MatMul(Mat<const float> x, const Weight& w, ActivationType activation, Mat<float> out) = 0;
+  virtual void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
+                      Mat<float> out) = 0;
 
-  // Rotates every head of x ([T, heads * D]) in place by the angle positions[t] * inv_freq[i]; inv_freq: [D/2], in double.
-  virtual void Rope(Mat<float> x, int64_t head_dim, std::span<const int64_t> positions, std::span<const double> inv_freq,
-                    RopeLayout layout) = 0;
+  // Rotates every head of x ([T, heads * D]) in place by the angle positions[t] * inv_freq[i];
+  // inv_freq: [D/2], in double.
+  virtual void Rope(Mat<float> x, int64_t head_dim, std::span<const int64_t> positions,
+                    std::span<const double> inv_freq, RopeLayout layout) = 0;
 
-  // Rounds k and v ([T, K * D], k already rotated) to the cache's type and writes row t to the slot of positions[t] in
-  // sequences[sequence_of_row[t]].
+  // Rounds k and v ([T, K * D], k already rotated) to the cache's type and writes row t to the slot
+  // of positions[t] in sequences[sequence_of_row[t]].
   virtual void StoreKv(Mat<const float> k, Mat<const float> v, const KvBatch& batch) = 0;
 
-  // out[t] ([T, H * D]) = softmax(q k^T / sqrt(D)) v over the keys at positions (positions[t] - window, positions[t]] of the
-  // row's sequence (window 0: all), read from the cache; the head's sum goes over absolute blocks of kKvBlock positions.
-  // lse, if not empty: [T, H] the natural log of the softmax denominator (with the scores' maximum folded in).
-  virtual void Attention(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch, Mat<float> out,
-                         Mat<float> lse) = 0;
+  // out[t] ([T, H * D]) = softmax(q k^T / sqrt(D)) v over the keys at positions (positions[t] -
+  // window, positions[t]] of the row's sequence (window 0: all), read from the cache; the head's
+  // sum goes over absolute blocks of kKvBlock positions. lse, if not empty: [T, H] the natural log
+  // of the softmax denominator (with the scores' maximum folded in).
+  virtual void Attention(Mat<const float> q, int64_t num_heads, int64_t window,
+                         const KvBatch& batch, Mat<float> out, Mat<float> lse) = 0;
 
   // out = x + y. out may be x.
   virtual void Add(Mat<const float> x, Mat<const float> y, Mat<float> out) = 0;
@@ -75,7 +84,8 @@ class Device {
   // out[r] = x[token_of_row[r]]. out: [C, cols].
   virtual void GatherRows(Mat<const float> x, const DispatchView& plan, Mat<float> out) = 0;
 
-  // out[t] = sum over choices c, in choice order, of gates[t, c] * rows[row_of_choice[t, c]]; no choice: zeros.
+  // out[t] = sum over choices c, in choice order, of gates[t, c] * rows[row_of_choice[t, c]]; no
+  // choice: zeros.
   virtual void CombineRows(Mat<const float> rows, const DispatchView& plan, Mat<float> out) = 0;
 };
 

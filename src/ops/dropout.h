@@ -1,5 +1,5 @@
-// Inverted dropout (Srivastava et al., JMLR 2014) with a mask that is a pure function of seed, stream and element, so the
-// backward is the same call on the gradient and nothing is stored.
+// Inverted dropout (Srivastava et al., JMLR 2014) with a mask that is a pure function of seed,
+// stream and element, so the backward is the same call on the gradient and nothing is stored.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,11 @@
-// How keys and values lie in memory: pages of kKvBlock positions, seen through views. The pages belong to model/kv_cache.h.
+// How keys and values lie in memory: pages of kKvBlock positions, seen through views. The pages
+// belong to model/kv_cache.h.
 //
-// One page holds, for every layer and key/value head, a key block and a value block of kKvBlock absolute positions:
-//   key block   [D][kKvBlock]   position contiguous, so that scores of 256 positions are D broadcasts
-//   value block [kKvBlock][D]   dimension contiguous
-//   scales      [kKvBlock] floats for the keys, then [kKvBlock] for the values: only for KvType::kQ8
+// One page holds, for every layer and key/value head, a key block and a value block of kKvBlock
+// absolute positions:
+//   key block   [D][kKvBlock]   position contiguous, so that scores of 256 positions are D
+//   broadcasts value block [kKvBlock][D]   dimension contiguous scales      [kKvBlock] floats for
+//   the keys, then [kKvBlock] for the values: only for KvType::kQ8
 #pragma once
 
 #include <cstddef>
@@ -14,9 +16,16 @@ namespace cadre {
 
 inline constexpr int64_t kKvBlock = 256;
 
-enum class KvType { kF32, kF16, kBF16, kQ8 };  // kQ8: int8 with one float scale (amax/127) per token and head
+enum class KvType {
+  kF32,
+  kF16,
+  kBF16,
+  kQ8
+};  // kQ8: int8 with one float scale (amax/127) per token and head
 
-inline int64_t KvElementBytes(KvType type) { return type == KvType::kF32 ? 4 : type == KvType::kQ8 ? 1 : 2; }
+inline int64_t KvElementBytes(KvType type) {
+  return type == KvType::kF32 ? 4 : type == KvType::kQ8 ? 1 : 2;
+}
 
 struct KvShape {
   KvType type = KvType::kF32;
@@ -31,13 +40,14 @@ struct KvShape {
   int64_t page_bytes() const { return num_layers * num_kv_heads * head_bytes(); }
 };
 
-// One sequence's pages. Page p holds positions [p * kKvBlock, (p + 1) * kKvBlock); null where no query may look any more
-// (before the window).
+// One sequence's pages. Page p holds positions [p * kKvBlock, (p + 1) * kKvBlock); null where no
+// query may look any more (before the window).
 struct KvSequence {
   std::span<std::byte* const> pages;
 
   std::byte* HeadBlock(const KvShape& shape, int64_t page, int64_t layer, int64_t head) const {
-    return pages[static_cast<size_t>(page)] + (layer * shape.num_kv_heads + head) * shape.head_bytes();
+    return pages[static_cast<size_t>(page)] +
+           (layer * shape.num_kv_heads + head) * shape.head_bytes();
   }
 };
 

@@ -44,7 +44,8 @@ class Buffer {
     if (size > size_) Resize(size);
   }
   void Zero() {
-    if (size_ > 0) std::memset(static_cast<void*>(data_), 0, static_cast<size_t>(size_) * sizeof(T));
+    if (size_ > 0)
+      std::memset(static_cast<void*>(data_), 0, static_cast<size_t>(size_) * sizeof(T));
   }
 
   T* data() const { return data_; }

@@ -1,4 +1,5 @@
-// The element types of stored weights, with the size of their blocks. Numbers are those of ggml (GGUF files carry them).
+// The element types of stored weights, with the size of their blocks. Numbers are those of ggml
+// (GGUF files carry them).
 #pragma once
 
 #include <cstdint>

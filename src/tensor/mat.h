@@ -23,8 +23,8 @@ struct Mat {
       : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
   // Mat<float> is a Mat<const float>.
   template <typename U>
-    requires std::is_same_v<const U, T>
-  Mat(Mat<U> other) : Mat(other.data, other.rows, other.cols, other.stride) {}  // NOLINT: conversion intended
+  requires std::is_same_v<const U, T> Mat(Mat<U> other)
+      : Mat(other.data, other.rows, other.cols, other.stride) {}  // NOLINT: conversion intended
 
   T* row(int64_t r) const { return data + r * stride; }
   std::span<T> row_span(int64_t r) const { return {row(r), static_cast<size_t>(cols)}; }

@@ -1,5 +1,6 @@
-// The stored block types, decoded and encoded by plain loops: the truth that every kernel is tested against.
-// Layouts: ggml's block_q4_0, block_q8_0, block_q4_K, block_q6_K; F16, BF16 and F32 are blocks of one.
+// The stored block types, decoded and encoded by plain loops: the truth that every kernel is tested
+// against. Layouts: ggml's block_q4_0, block_q8_0, block_q4_K, block_q6_K; F16, BF16 and F32 are
+// blocks of one.
 #pragma once
 
 #include <cstddef>
@@ -10,11 +11,13 @@
 
 namespace cadre {
 
-// Decodes out.size() values (a multiple of the block) from `bytes` (any alignment). Exact in float32.
+// Decodes out.size() values (a multiple of the block) from `bytes` (any alignment). Exact in
+// float32.
 void DecodeRow(DType type, const std::byte* bytes, std::span<float> out);
 
-// Encodes the values (a multiple of the block) into RowBytes(type, values.size()) bytes. Q4_0, Q8_0: ggml's rounding. Q4_K,
-// Q6_K: scales searched for the least squared error. F16, BF16: nearest even.
+// Encodes the values (a multiple of the block) into RowBytes(type, values.size()) bytes. Q4_0,
+// Q8_0: ggml's rounding. Q4_K, Q6_K: scales searched for the least squared error. F16, BF16:
+// nearest even.
 void EncodeRow(DType type, std::span<const float> values, std::byte* bytes);
 
 }  // namespace cadre

@@ -8,8 +8,8 @@
 
 namespace cadre {
 
-// [rows = outputs, cols = inputs], rows packed one after another. `data` may be misaligned (old safetensors files), so kernels
-// read it with unaligned loads only.
+// [rows = outputs, cols = inputs], rows packed one after another. `data` may be misaligned (old
+// safetensors files), so kernels read it with unaligned loads only.
 struct Weight {
   const std::byte* data = nullptr;
   DType type = DType::kF32;

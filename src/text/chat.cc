@@ -1,6 +1,7 @@
 #include "text/chat.h"
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "text/python_json.h"
 

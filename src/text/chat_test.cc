@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "text/testing.h"
 
 namespace cadre {

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "text/chat.h"
 
 namespace cadre {

@@ -4,6 +4,7 @@
 #include <sentencepiece_processor.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "text/testing.h"
 #include "text/utf8.h"

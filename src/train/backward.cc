@@ -18,10 +18,12 @@ void Zero(Mat<float> m) {
   if (!m.empty()) std::memset(m.data, 0, static_cast<size_t>(m.rows * m.cols) * sizeof(float));
 }
 
-// The gradient of what a branch added to the residual stream: the stream's own, through the branch's dropout.
-void BranchGradient(const DropoutSettings& dropout, int64_t layer, DropoutSettings::Site site, Device& device,
-                    BackwardScratch& s) {
-  std::memcpy(s.d_branch.data, s.d_x.data, static_cast<size_t>(s.d_x.rows * s.d_x.cols) * sizeof(float));
+// The gradient of what a branch added to the residual stream: the stream's own, through the
+// branch's dropout.
+void BranchGradient(const DropoutSettings& dropout, int64_t layer, DropoutSettings::Site site,
+                    Device& device, BackwardScratch& s) {
+  std::memcpy(s.d_branch.data, s.d_x.data,
+              static_cast<size_t>(s.d_x.rows * s.d_x.cols) * sizeof(float));
   Dropout(s.d_branch, dropout.rate, dropout.seed, dropout.Stream(layer, site), device.threads());
 }
 
@@ -35,7 +37,8 @@ void ExpertBackward(const ExpertWeights& w, int64_t layer, int64_t e, int64_t be
   const Mat<float> d_up = s.d_up.Rows(begin, end);
   const Mat<float> d_gathered = s.d_gathered.Rows(begin, end);
   const Mat<const float> x = a.gathered.Rows(begin, end);
-  ops.MatMulBackward(a.act.Rows(begin, end), AsMat(w.w2), s.d_expert_out.Rows(begin, end), d_act, g.Of(w.w2));
+  ops.MatMulBackward(a.act.Rows(begin, end), AsMat(w.w2), s.d_expert_out.Rows(begin, end), d_act,
+                     g.Of(w.w2));
   Dropout(d_act, dropout.expert_rate, dropout.seed + static_cast<uint64_t>(e),
           dropout.Stream(layer, DropoutSettings::kExpert), device.threads());
   ops.SwiGluBackward(a.gate.Rows(begin, end), a.up.Rows(begin, end), d_act, d_gate, d_up);
@@ -44,25 +47,30 @@ void ExpertBackward(const ExpertWeights& w, int64_t layer, int64_t e, int64_t be
 }
 
 // From d_branch = d moe_out to d_h = d ffn_h.
-void MoeBackward(int64_t layer, const BackwardInput& in, Device& device, BackwardOps& ops, BackwardScratch& s,
-                 const GradientArena& g) {
+void MoeBackward(int64_t layer, const BackwardInput& in, Device& device, BackwardOps& ops,
+                 BackwardScratch& s, const GradientArena& g) {
   LayerActivations& a = in.activations.layer(layer);
   const LayerWeights& w = in.model.weights.layers[static_cast<size_t>(layer)];
   const RouterConfig& router = in.model.config.router;
   const DispatchView plan = a.plan.view(a.routing.gates);
   const int64_t rows = a.plan.rows();
-  for (const auto& m : {s.d_expert_out, s.d_act, s.d_gate, s.d_up, s.d_gathered}) Zero(m.Rows(0, rows));
+  for (const auto& m : {s.d_expert_out, s.d_act, s.d_gate, s.d_up, s.d_gathered})
+    Zero(m.Rows(0, rows));
   for (const auto& m : {s.d_gates, s.d_logits, s.d_h}) Zero(m);
-  ops.CombineRowsBackward(a.expert_out.Rows(0, rows), plan, s.d_branch, s.d_expert_out.Rows(0, rows), s.d_gates);
+  ops.CombineRowsBackward(a.expert_out.Rows(0, rows), plan, s.d_branch,
+                          s.d_expert_out.Rows(0, rows), s.d_gates);
   for (int64_t e = 0; e < router.num_experts; ++e) {
     const int64_t begin = a.plan.expert_begin[static_cast<size_t>(e)];
     const int64_t end = a.plan.expert_begin[static_cast<size_t>(e) + 1];
-    if (begin < end) ExpertBackward(w.experts[static_cast<size_t>(e)], layer, e, begin, end, in, device, ops, s, g);
+    if (begin < end)
+      ExpertBackward(w.experts[static_cast<size_t>(e)], layer, e, begin, end, in, device, ops, s,
+                     g);
   }
   ops.GatherRowsBackward(plan, s.d_gathered.Rows(0, rows), s.d_h);
   if (router.dense()) return;
   AddGateGradient(a.routing, router.softmax, s.d_gates, s.d_logits);
-  if (in.balance_coefficient != 0) AddBalanceGradient(in.balance, in.balance_coefficient, a.routing, s.d_logits);
+  if (in.balance_coefficient != 0)
+    AddBalanceGradient(in.balance, in.balance_coefficient, a.routing, s.d_logits);
   ops.MatMulBackward(a.ffn_h, AsMat(w.router), s.d_logits, s.d_h, g.Of(w.router));
 }
 
@@ -75,8 +83,8 @@ void AttentionBackward(int64_t layer, const BackwardInput& in, BackwardOps& ops,
   const auto& frequencies = in.model.rope_frequencies;
   for (const auto& m : {s.d_attn, s.d_q, s.d_k, s.d_v, s.d_h}) Zero(m);
   ops.MatMulBackward(a.attn, AsMat(w.wo), s.d_branch, s.d_attn, g.Of(w.wo));
-  ops.AttentionBackward(a.q, c.num_heads, c.sliding_window, KvBatchOf(in.model, layer, in.batch), a.attn, a.lse, s.d_attn,
-                        s.d_q, s.d_k, s.d_v);
+  ops.AttentionBackward(a.q, c.num_heads, c.sliding_window, KvBatchOf(in.model, layer, in.batch),
+                        a.attn, a.lse, s.d_attn, s.d_q, s.d_k, s.d_v);
   ops.RopeBackward(s.d_q, c.head_dim, in.batch.positions, frequencies, c.rope_layout);
   ops.RopeBackward(s.d_k, c.head_dim, in.batch.positions, frequencies, c.rope_layout);
   ops.MatMulBackward(a.attn_h, AsMat(w.wq), s.d_q, s.d_h, g.Of(w.wq));
@@ -93,11 +101,20 @@ void BackwardScratch::SetTokens(int64_t tokens) {
     Mat<float>* mat;
     int64_t rows, cols;
   } slots[] = {
-      {&d_x, tokens, c.dim},         {&d_branch, tokens, c.dim},         {&d_h, tokens, c.dim},
-      {&d_q, tokens, c.q_dim()},     {&d_k, tokens, c.kv_dim()},         {&d_v, tokens, c.kv_dim()},
-      {&d_attn, tokens, c.q_dim()},  {&d_gathered, routed, c.dim},       {&d_gate, routed, c.hidden_dim},
-      {&d_up, routed, c.hidden_dim}, {&d_act, routed, c.hidden_dim},     {&d_expert_out, routed, c.dim},
-      {&d_gates, tokens, c.router.top_k}, {&d_logits, tokens, c.router.num_experts},
+      {&d_x, tokens, c.dim},
+      {&d_branch, tokens, c.dim},
+      {&d_h, tokens, c.dim},
+      {&d_q, tokens, c.q_dim()},
+      {&d_k, tokens, c.kv_dim()},
+      {&d_v, tokens, c.kv_dim()},
+      {&d_attn, tokens, c.q_dim()},
+      {&d_gathered, routed, c.dim},
+      {&d_gate, routed, c.hidden_dim},
+      {&d_up, routed, c.hidden_dim},
+      {&d_act, routed, c.hidden_dim},
+      {&d_expert_out, routed, c.dim},
+      {&d_gates, tokens, c.router.top_k},
+      {&d_logits, tokens, c.router.num_experts},
   };
   buffers_.resize(std::size(slots));
   for (size_t i = 0; i < std::size(slots); ++i) {
@@ -106,7 +123,8 @@ void BackwardScratch::SetTokens(int64_t tokens) {
   }
 }
 
-void Backward(const BackwardInput& in, Device& device, BackwardOps& ops, BackwardScratch& s, const GradientArena& g) {
+void Backward(const BackwardInput& in, Device& device, BackwardOps& ops, BackwardScratch& s,
+              const GradientArena& g) {
   const ModelConfig& config = in.model.config;
   const ModelWeights& weights = in.model.weights;
   const DropoutSettings& dropout = in.options.dropout;
@@ -114,7 +132,8 @@ void Backward(const BackwardInput& in, Device& device, BackwardOps& ops, Backwar
   s.SetTokens(in.d_logits.rows);
   Zero(s.d_x);
   Zero(s.d_h);
-  ops.MatMulBackward(activations.final_h(), AsMat(weights.head), in.d_logits, s.d_h, g.Of(weights.head));
+  ops.MatMulBackward(activations.final_h(), AsMat(weights.head), in.d_logits, s.d_h,
+                     g.Of(weights.head));
   ops.RmsNormBackward(activations.out(), weights.final_norm, config.rms_norm_eps, s.d_h, s.d_x,
                       g.Of(weights.final_norm));
 
@@ -129,7 +148,8 @@ void Backward(const BackwardInput& in, Device& device, BackwardOps& ops, Backwar
     AttentionBackward(layer, in, ops, s, g);
     ops.RmsNormBackward(a.x, w.attn_norm, config.rms_norm_eps, s.d_h, s.d_x, g.Of(w.attn_norm));
   }
-  Dropout(s.d_x, dropout.rate, dropout.seed, dropout.Stream(0, DropoutSettings::kEmbedding), device.threads());
+  Dropout(s.d_x, dropout.rate, dropout.seed, dropout.Stream(0, DropoutSettings::kEmbedding),
+          device.threads());
   ops.EmbedBackward(in.batch.ids, s.d_x, g.Of(weights.embedding));
 }
 

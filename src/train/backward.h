@@ -1,7 +1,7 @@
-// THE PAGE, read upward: the gradient of model/forward.cc, one operation after another in the opposite order. Gradients are added
-// to an arena that lies like the weights' (model/parameters.h).
-// Source: the chain rule. The choice of experts is a constant; gates pass gradient through their softmax (arXiv 1701.06538
-// section 2.1, arXiv 2101.03961 section 2.2).
+// THE PAGE, read upward: the gradient of model/forward.cc, one operation after another in the
+// opposite order. Gradients are added to an arena that lies like the weights' (model/parameters.h).
+// Source: the chain rule. The choice of experts is a constant; gates pass gradient through their
+// softmax (arXiv 1701.06538 section 2.1, arXiv 2101.03961 section 2.2).
 #pragma once
 
 #include "model/forward.h"
@@ -11,10 +11,12 @@
 
 namespace cadre {
 
-// The gradient arena seen through the weights: where a weight lies in its arena, its gradient lies in this one.
+// The gradient arena seen through the weights: where a weight lies in its arena, its gradient lies
+// in this one.
 class GradientArena {
  public:
-  GradientArena(const float* weights, float* gradients) : weights_(weights), gradients_(gradients) {}
+  GradientArena(const float* weights, float* gradients)
+      : weights_(weights), gradients_(gradients) {}
 
   Mat<float> Of(const Weight& w) const {
     return {gradients_ + (reinterpret_cast<const float*>(w.data) - weights_), w.rows, w.cols};
@@ -28,7 +30,8 @@ class GradientArena {
   float* gradients_;
 };
 
-// Memory of the backward pass, of one layer at a time. Shapes as the field of the same name in LayerActivations.
+// Memory of the backward pass, of one layer at a time. Shapes as the field of the same name in
+// LayerActivations.
 class BackwardScratch {
  public:
   explicit BackwardScratch(const ModelConfig& config) : config_(config) {}
@@ -51,7 +54,7 @@ struct BackwardInput {
   const Model& model;  // weights in a float32 arena
   const Batch& batch;  // as Forward got it; all rows wanted
   const ForwardOptions& options;
-  Activations& activations;  // Keep::kEveryLayer, as Forward left them
+  Activations& activations;   // Keep::kEveryLayer, as Forward left them
   Mat<const float> d_logits;  // [T, vocab]
   const BalanceLoss& balance;
   double balance_coefficient = 0;

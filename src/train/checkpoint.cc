@@ -34,7 +34,8 @@ void RemoveOld(const std::string& folder) {
   std::error_code none;
   for (size_t i = 0; i + kKept < paths.size(); ++i) fs::remove(paths[i], none);
   for (const auto& entry : fs::directory_iterator(folder, none)) {
-    if (entry.path().filename().string().find(".tmp-") != std::string::npos) fs::remove(entry.path(), none);
+    if (entry.path().filename().string().find(".tmp-") != std::string::npos)
+      fs::remove(entry.path(), none);
   }
 }
 
@@ -55,9 +56,11 @@ std::string DifferentKey(const std::string& ours, const std::string& theirs) {
 void TrainingCheckpoints::Save(Trainer& trainer, const std::string& fingerprint) const {
   fs::create_directories(folder_);
   const std::string path = fmt::format("{}/{}{:08}{}", folder_, kPrefix, trainer.step(), kSuffix);
-  SafetensorsWriter writer(path, {{"step", std::to_string(trainer.step())}, {"config", fingerprint}});
-  const std::pair<const char*, std::span<float>> arenas[] = {
-      {"weights", trainer.weights()}, {"moment1", trainer.moment1()}, {"moment2", trainer.moment2()}};
+  SafetensorsWriter writer(path,
+                           {{"step", std::to_string(trainer.step())}, {"config", fingerprint}});
+  const std::pair<const char*, std::span<float>> arenas[] = {{"weights", trainer.weights()},
+                                                             {"moment1", trainer.moment1()},
+                                                             {"moment2", trainer.moment2()}};
   for (const auto& [name, values] : arenas) {
     const int64_t shape[] = {static_cast<int64_t>(values.size())};
     writer.Declare(name, DType::kF32, shape);
@@ -83,14 +86,17 @@ bool TrainingCheckpoints::Restore(Trainer& trainer, const std::string& fingerpri
   }
   if (step < 0 || config == metadata.end()) throw Error("{}: is not a training checkpoint", path);
   if (config->second != fingerprint) {
-    throw Error("{}: was made with another {}; start anew in another --out, or restore that setting", path,
-                DifferentKey(fingerprint, config->second));
+    throw Error(
+        "{}: was made with another {}; start anew in another --out, or restore that setting", path,
+        DifferentKey(fingerprint, config->second));
   }
-  const std::pair<const char*, std::span<float>> arenas[] = {
-      {"weights", trainer.weights()}, {"moment1", trainer.moment1()}, {"moment2", trainer.moment2()}};
+  const std::pair<const char*, std::span<float>> arenas[] = {{"weights", trainer.weights()},
+                                                             {"moment1", trainer.moment1()},
+                                                             {"moment2", trainer.moment2()}};
   for (const auto& [name, values] : arenas) {
     const auto* entry = file.Find(name);
-    if (entry == nullptr || entry->type != SafetensorsType::kF32 || entry->data.size() != values.size_bytes()) {
+    if (entry == nullptr || entry->type != SafetensorsType::kF32 ||
+        entry->data.size() != values.size_bytes()) {
       throw Error("{}: {} does not fit the model of this run", path, name);
     }
     std::memcpy(values.data(), entry->data.data(), values.size_bytes());

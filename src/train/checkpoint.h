@@ -1,5 +1,5 @@
-// A training run's state on disk: one safetensors file per checkpoint with weights, moments and step, written whole or not at
-// all. (A model's own files are read by formats/checkpoint.h.)
+// A training run's state on disk: one safetensors file per checkpoint with weights, moments and
+// step, written whole or not at all. (A model's own files are read by formats/checkpoint.h.)
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,12 @@ class TrainingCheckpoints {
   // `folder` is made when the first checkpoint is written.
   explicit TrainingCheckpoints(std::string folder) : folder_(std::move(folder)) {}
 
-  // Writes step-NNNNNNNN.safetensors, then removes all but the newest two, and what killed runs left unfinished.
+  // Writes step-NNNNNNNN.safetensors, then removes all but the newest two, and what killed runs
+  // left unfinished.
   void Save(Trainer& trainer, const std::string& fingerprint) const;
 
-  // Restores the newest checkpoint; false when there is none. Throws Error when it was made with another fingerprint or does not
-  // fit the trainer's model.
+  // Restores the newest checkpoint; false when there is none. Throws Error when it was made with
+  // another fingerprint or does not fit the trainer's model.
   bool Restore(Trainer& trainer, const std::string& fingerprint) const;
 
   bool Any() const;

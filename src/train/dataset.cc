@@ -17,8 +17,8 @@ constexpr uint64_t kShuffleStream = uint64_t{1} << 40;
 
 }  // namespace
 
-Dataset::Dataset(const std::vector<std::string>& files, const Tokenizer& tokenizer, int64_t segment_tokens,
-                 ThreadPool& threads) {
+Dataset::Dataset(const std::vector<std::string>& files, const Tokenizer& tokenizer,
+                 int64_t segment_tokens, ThreadPool& threads) {
   CADRE_CHECK(segment_tokens >= 1);
   std::vector<std::string> texts;
   std::vector<std::vector<int32_t>> encoded;
@@ -32,7 +32,8 @@ Dataset::Dataset(const std::vector<std::string>& files, const Tokenizer& tokeniz
       tokens_.push_back(tokenizer.bos_id());
       tokens_.insert(tokens_.end(), encoded[i].begin(), encoded[i].end());
       tokens_.push_back(tokenizer.eos_id());
-      for (const auto end = static_cast<int64_t>(tokens_.size()); begin + 1 < end; begin += segments_.back().targets) {
+      for (const auto end = static_cast<int64_t>(tokens_.size()); begin + 1 < end;
+           begin += segments_.back().targets) {
         segments_.push_back({begin, std::min(segment_tokens, end - 1 - begin)});
       }
       ++num_documents_;
@@ -47,9 +48,11 @@ Dataset::Dataset(const std::vector<std::string>& files, const Tokenizer& tokeniz
     });
   }
   encode();
-  if (segments_.empty()) throw Error("{}: holds no text to train on", files.empty() ? "data" : files.front());
+  if (segments_.empty())
+    throw Error("{}: holds no text to train on", files.empty() ? "data" : files.front());
   first_target_.push_back(0);
-  for (const auto& segment : segments_) first_target_.push_back(first_target_.back() + segment.targets);
+  for (const auto& segment : segments_)
+    first_target_.push_back(first_target_.back() + segment.targets);
 }
 
 const std::vector<uint32_t>& Dataset::EpochOrder(int64_t epoch, uint64_t seed) const {
@@ -67,7 +70,8 @@ const std::vector<uint32_t>& Dataset::EpochOrder(int64_t epoch, uint64_t seed) c
   return order_;
 }
 
-void Dataset::FillBatch(int64_t step, int64_t batch_tokens, uint64_t seed, TrainingBatch& batch) const {
+void Dataset::FillBatch(int64_t step, int64_t batch_tokens, uint64_t seed,
+                        TrainingBatch& batch) const {
   batch.Clear();
   int64_t at = step * batch_tokens;
   const int64_t end = at + batch_tokens;
@@ -90,7 +94,8 @@ size_t Dataset::FillInOrder(size_t segment, int64_t batch_tokens, TrainingBatch&
   batch.Clear();
   while (segment < segments_.size()) {
     const Segment& s = segments_[segment];
-    if (!batch.ids.empty() && static_cast<int64_t>(batch.ids.size()) + s.targets > batch_tokens) break;
+    if (!batch.ids.empty() && static_cast<int64_t>(batch.ids.size()) + s.targets > batch_tokens)
+      break;
     batch.AddSequence({tokens_.data() + s.begin, static_cast<size_t>(s.targets) + 1});
     ++segment;
   }

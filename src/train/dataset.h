@@ -1,5 +1,5 @@
-// Tokenised documents, cut into segments, shuffled by epoch. The batch of a step is a pure function of the step number, so a
-// resumed run needs to know nothing else.
+// Tokenised documents, cut into segments, shuffled by epoch. The batch of a step is a pure function
+// of the step number, so a resumed run needs to know nothing else.
 #pragma once
 
 #include <cstdint>
@@ -14,19 +14,23 @@ namespace cadre {
 
 class Dataset {
  public:
-  // Reads and encodes the files: BOS document EOS. Throws Error for what documents.h refuses and when nothing is left.
-  Dataset(const std::vector<std::string>& files, const Tokenizer& tokenizer, int64_t segment_tokens, ThreadPool& threads);
+  // Reads and encodes the files: BOS document EOS. Throws Error for what documents.h refuses and
+  // when nothing is left.
+  Dataset(const std::vector<std::string>& files, const Tokenizer& tokenizer, int64_t segment_tokens,
+          ThreadPool& threads);
 
   // Trained-on tokens of one pass (every token but the BOS of each document).
   int64_t tokens_per_epoch() const { return first_target_.back(); }
   int64_t num_documents() const { return num_documents_; }
   int64_t text_bytes() const { return text_bytes_; }
 
-  // Segments whose targets are [step * batch_tokens, (step + 1) * batch_tokens) of the endless shuffled stream; step from 0.
-  // A segment that a batch boundary cuts continues in the next batch as a sequence of its own.
+  // Segments whose targets are [step * batch_tokens, (step + 1) * batch_tokens) of the endless
+  // shuffled stream; step from 0. A segment that a batch boundary cuts continues in the next batch
+  // as a sequence of its own.
   void FillBatch(int64_t step, int64_t batch_tokens, uint64_t seed, TrainingBatch& batch) const;
 
-  // Every segment in file order, `batch_tokens` at most per batch: for validation. Returns the segment to go on from.
+  // Every segment in file order, `batch_tokens` at most per batch: for validation. Returns the
+  // segment to go on from.
   size_t FillInOrder(size_t segment, int64_t batch_tokens, TrainingBatch& batch) const;
   size_t num_segments() const { return segments_.size(); }
 

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/atomic_file.h"
+#include "base/json.h"
 #include "model/testing.h"
 #include "text/testing.h"
 

@@ -31,21 +31,26 @@ BalanceLoss ComputeBalanceLoss(Activations& activations, const ModelConfig& conf
   return loss;
 }
 
-void AddBalanceGradient(const BalanceLoss& loss, double coefficient, const Routing& routing, Mat<float> d_logits) {
+void AddBalanceGradient(const BalanceLoss& loss, double coefficient, const Routing& routing,
+                        Mat<float> d_logits) {
   const auto num_experts = static_cast<size_t>(d_logits.cols);
-  const double scale = coefficient * static_cast<double>(num_experts) / static_cast<double>(loss.rows);
+  const double scale =
+      coefficient * static_cast<double>(num_experts) / static_cast<double>(loss.rows);
   for (int64_t t = 0; t < d_logits.rows; ++t) {
     const float* probs = routing.probs.row(t);
     double mean_load = 0;
-    for (size_t e = 0; e < num_experts; ++e) mean_load += loss.load[e] * static_cast<double>(probs[e]);
+    for (size_t e = 0; e < num_experts; ++e)
+      mean_load += loss.load[e] * static_cast<double>(probs[e]);
     float* row = d_logits.row(t);
     for (size_t e = 0; e < num_experts; ++e) {
-      row[e] += static_cast<float>(scale * static_cast<double>(probs[e]) * (loss.load[e] - mean_load));
+      row[e] +=
+          static_cast<float>(scale * static_cast<double>(probs[e]) * (loss.load[e] - mean_load));
     }
   }
 }
 
-void AddGateGradient(const Routing& routing, RouterSoftmax softmax, Mat<const float> d_gates, Mat<float> d_logits) {
+void AddGateGradient(const Routing& routing, RouterSoftmax softmax, Mat<const float> d_gates,
+                     Mat<float> d_logits) {
   for (int64_t t = 0; t < d_logits.rows; ++t) {
     const auto picks = routing.experts.row_span(t);
     const float* gates = routing.gates.row(t);
@@ -57,12 +62,14 @@ void AddGateGradient(const Routing& routing, RouterSoftmax softmax, Mat<const fl
     }
     for (size_t c = 0; c < picks.size(); ++c) {
       if (picks[c] < 0) continue;
-      const double centred = softmax == RouterSoftmax::kAll ? static_cast<double>(d[c]) : static_cast<double>(d[c]) - mean;
+      const double centred = softmax == RouterSoftmax::kAll ? static_cast<double>(d[c])
+                                                            : static_cast<double>(d[c]) - mean;
       row[picks[c]] += static_cast<float>(static_cast<double>(gates[c]) * centred);
     }
     if (softmax == RouterSoftmax::kAll) {
       const float* probs = routing.probs.row(t);
-      for (int64_t e = 0; e < d_logits.cols; ++e) row[e] -= static_cast<float>(static_cast<double>(probs[e]) * mean);
+      for (int64_t e = 0; e < d_logits.cols; ++e)
+        row[e] -= static_cast<float>(static_cast<double>(probs[e]) * mean);
     }
   }
 }

@@ -6,6 +6,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/mapped_file.h"
 
 namespace cadre {
@@ -30,7 +31,8 @@ std::string LinesUpTo(std::string_view text, int64_t last_step) {
 
 }  // namespace
 
-MetricsLog::MetricsLog(std::string path, int64_t last_step, std::function<void(const std::string&)> on_line)
+MetricsLog::MetricsLog(std::string path, int64_t last_step,
+                       std::function<void(const std::string&)> on_line)
     : path_(std::move(path)), on_line_(std::move(on_line)) {
   std::string kept;
   if (std::filesystem::exists(path_)) kept = LinesUpTo(MappedFile(path_).text(), last_step);

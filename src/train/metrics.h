@@ -1,11 +1,12 @@
-// The record of a run: a JSON line per step in metrics.jsonl. A resumed run drops the lines of steps it will do again.
+// The record of a run: a JSON line per step in metrics.jsonl. A resumed run drops the lines of
+// steps it will do again.
 #pragma once
 
 #include <cstdio>
 #include <functional>
 #include <string>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 
 namespace cadre {
 

@@ -6,6 +6,7 @@
 
 #include "base/atomic_file.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mapped_file.h"
 #include "base/progress.h"
@@ -22,7 +23,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> InFolder(const std::string& folder, const std::vector<std::string>& files) {
+std::vector<std::string> InFolder(const std::string& folder,
+                                  const std::vector<std::string>& files) {
   std::vector<std::string> paths;
   for (const auto& file : files) paths.push_back((fs::path(folder) / file).string());
   return paths;
@@ -48,7 +50,8 @@ Tokenizer RunTokenizer(const TrainConfig& config, const std::string& out, int nu
     const Vocabulary vocabulary =
         config.tokenizer_path.empty()
             ? LearnVocabulary(config, num_threads)
-            : ReadSentencePieceModel(MappedFile(config.tokenizer_path).bytes(), config.tokenizer_path);
+            : ReadSentencePieceModel(MappedFile(config.tokenizer_path).bytes(),
+                                     config.tokenizer_path);
     WriteFileAtomically(kept, WriteSentencePieceModel(vocabulary));
   }
   return Tokenizer(ReadSentencePieceModel(MappedFile(kept).bytes(), kept), kept);
@@ -60,8 +63,8 @@ struct ValidationGroup {
 };
 
 // Loss and bits per byte of the first `max_tokens` of each group (0: all).
-OrderedJson Validate(Trainer& trainer, const std::vector<ValidationGroup>& groups, const TrainConfig& config,
-                     int64_t max_tokens) {
+OrderedJson Validate(Trainer& trainer, const std::vector<ValidationGroup>& groups,
+                     const TrainConfig& config, int64_t max_tokens) {
   OrderedJson result;
   TrainingBatch batch;
   for (const auto& group : groups) {
@@ -73,7 +76,8 @@ OrderedJson Validate(Trainer& trainer, const std::vector<ValidationGroup>& group
       targets += static_cast<int64_t>(batch.ids.size());
       if (max_tokens > 0 && targets >= max_tokens) break;
     }
-    const double share = static_cast<double>(targets) / static_cast<double>(group.data.tokens_per_epoch());
+    const double share =
+        static_cast<double>(targets) / static_cast<double>(group.data.tokens_per_epoch());
     const double bytes = share * static_cast<double>(group.data.text_bytes());
     result[group.name] = {{"loss", nats / static_cast<double>(targets)},
                           {"bits_per_byte", nats / std::numbers::ln2 / bytes},
@@ -84,8 +88,8 @@ OrderedJson Validate(Trainer& trainer, const std::vector<ValidationGroup>& group
 
 double Rounded(double value, double unit) { return std::round(value / unit) * unit; }
 
-OrderedJson StepMetrics(const Trainer& trainer, const TrainConfig& config, const StepResult& result, double lr,
-                        double seconds) {
+OrderedJson StepMetrics(const Trainer& trainer, const TrainConfig& config, const StepResult& result,
+                        double lr, double seconds) {
   OrderedJson line;
   line["step"] = trainer.step();
   line["tokens"] = trainer.step() * config.batch_tokens;
@@ -100,7 +104,8 @@ OrderedJson StepMetrics(const Trainer& trainer, const TrainConfig& config, const
   for (size_t l = 0; l < result.layer_load.size(); l += num_experts) {
     OrderedJson layer = OrderedJson::array();
     for (size_t e = 0; e < num_experts; ++e) {
-      layer.push_back(Rounded(result.layer_load[l + e] / static_cast<double>(config.model.router.top_k), 1e-4));
+      layer.push_back(
+          Rounded(result.layer_load[l + e] / static_cast<double>(config.model.router.top_k), 1e-4));
     }
     loads.push_back(std::move(layer));
   }
@@ -121,26 +126,33 @@ GgufVocabulary ForGguf(const Vocabulary& vocabulary) {
   return result;
 }
 
-void SaveModel(Trainer& trainer, const TrainConfig& config, const Tokenizer& tokenizer, const std::string& out) {
+void SaveModel(Trainer& trainer, const TrainConfig& config, const Tokenizer& tokenizer,
+               const std::string& out) {
   const std::string folder = out + "/model";
   fs::create_directories(folder);
   SaveHuggingFace(trainer.layout().config(), trainer.weights().data(), folder);
   WriteFileAtomically(folder + "/tokenizer.model", WriteSentencePieceModel(tokenizer.vocabulary()));
-  OrderedJson tokenizer_config = {{"tokenizer_class", "LlamaTokenizer"}, {"add_bos_token", true},
-                                  {"add_eos_token", false},              {"legacy", true},
-                                  {"bos_token", "<s>"},                  {"eos_token", "</s>"},
+  OrderedJson tokenizer_config = {{"tokenizer_class", "LlamaTokenizer"},
+                                  {"add_bos_token", true},
+                                  {"add_eos_token", false},
+                                  {"legacy", true},
+                                  {"bos_token", "<s>"},
+                                  {"eos_token", "</s>"},
                                   {"unk_token", "<unk>"}};
   WriteFileAtomically(folder + "/tokenizer_config.json", tokenizer_config.dump(2) + "\n");
-  SaveGguf(trainer.layout().config(), trainer.weights().data(), config.gguf_type, ForGguf(tokenizer.vocabulary()),
-           config.name, fmt::format("{}/{}.gguf", out, config.name));
+  SaveGguf(trainer.layout().config(), trainer.weights().data(), config.gguf_type,
+           ForGguf(tokenizer.vocabulary()), config.name,
+           fmt::format("{}/{}.gguf", out, config.name));
 }
 
 }  // namespace
 
-bool Pretrain(const TrainConfig& config, const PretrainOptions& options, Device& device, BackwardOps& ops) {
+bool Pretrain(const TrainConfig& config, const PretrainOptions& options, Device& device,
+              BackwardOps& ops) {
   const TrainingCheckpoints checkpoints(options.out + "/checkpoints");
   if (checkpoints.Any() && !options.resume) {
-    throw Error("{}: holds a run already; go on with --resume, or choose another --out", options.out);
+    throw Error("{}: holds a run already; go on with --resume, or choose another --out",
+                options.out);
   }
   fs::create_directories(options.out);
   const Tokenizer tokenizer = RunTokenizer(config, options.out, device.threads().num_threads());
@@ -148,19 +160,23 @@ bool Pretrain(const TrainConfig& config, const PretrainOptions& options, Device&
   model.vocab_size = tokenizer.vocab_size();
   model.bos_id = tokenizer.bos_id();
   model.eos_ids = {tokenizer.eos_id()};
-  const Dataset data(InFolder(config.data_folder, config.train_files), tokenizer, config.segment_tokens, device.threads());
+  const Dataset data(InFolder(config.data_folder, config.train_files), tokenizer,
+                     config.segment_tokens, device.threads());
   std::vector<ValidationGroup> groups;
   for (const auto& [name, files] : config.valid_files) {
-    groups.push_back({name, Dataset(InFolder(config.data_folder, files), tokenizer, config.segment_tokens, device.threads())});
+    groups.push_back({name, Dataset(InFolder(config.data_folder, files), tokenizer,
+                                    config.segment_tokens, device.threads())});
   }
   Trainer trainer(model, config.optimiser, device, ops);
   trainer.Initialise(config.seed, config.init_sigma);
   checkpoints.Restore(trainer, config.fingerprint);
-  log::info("{} documents, {:.2f} M tokens, {:.2f} bytes per token; {:.2f} M parameters, {:.2f} M active; step {} of {}",
-            data.num_documents(), static_cast<double>(data.tokens_per_epoch()) / 1e6,
-            static_cast<double>(data.text_bytes()) / static_cast<double>(data.tokens_per_epoch()),
-            static_cast<double>(model.TotalParameters()) / 1e6, static_cast<double>(model.ActiveParameters()) / 1e6,
-            trainer.step(), config.steps);
+  log::info(
+      "{} documents, {:.2f} M tokens, {:.2f} bytes per token; {:.2f} M parameters, {:.2f} M "
+      "active; step {} of {}",
+      data.num_documents(), static_cast<double>(data.tokens_per_epoch()) / 1e6,
+      static_cast<double>(data.text_bytes()) / static_cast<double>(data.tokens_per_epoch()),
+      static_cast<double>(model.TotalParameters()) / 1e6,
+      static_cast<double>(model.ActiveParameters()) / 1e6, trainer.step(), config.steps);
 
   MetricsLog metrics(options.out + "/metrics.jsonl", trainer.step(), options.on_metrics);
   Progress progress(config.name, config.steps, trainer.step());
@@ -170,7 +186,8 @@ bool Pretrain(const TrainConfig& config, const PretrainOptions& options, Device&
     data.FillBatch(trainer.step(), config.batch_tokens, config.seed, batch);
     const double lr = config.schedule.LearningRate(trainer.step() + 1);
     const StepResult result = trainer.Step(batch, lr);
-    if (!std::isfinite(result.loss)) throw Error("loss is {} at step {}: lower train.lr", result.loss, trainer.step());
+    if (!std::isfinite(result.loss))
+      throw Error("loss is {} at step {}: lower train.lr", result.loss, trainer.step());
     const double seconds = watch.Seconds();
     OrderedJson line = StepMetrics(trainer, config, result, lr, seconds);
     const bool last = trainer.step() == config.steps;
@@ -178,10 +195,12 @@ bool Pretrain(const TrainConfig& config, const PretrainOptions& options, Device&
       line["valid"] = Validate(trainer, groups, config, last ? 0 : config.validate_tokens);
     }
     metrics.Write(line);
-    progress.Update(trainer.step(), fmt::format("loss {:.3f}  {:.0f} tokens/s", result.loss,
-                                                static_cast<double>(config.batch_tokens) / seconds));
+    progress.Update(trainer.step(),
+                    fmt::format("loss {:.3f}  {:.0f} tokens/s", result.loss,
+                                static_cast<double>(config.batch_tokens) / seconds));
     const bool stop = options.stop != nullptr && options.stop->load();
-    if (last || stop || trainer.step() % config.checkpoint_every == 0) checkpoints.Save(trainer, config.fingerprint);
+    if (last || stop || trainer.step() % config.checkpoint_every == 0)
+      checkpoints.Save(trainer, config.fingerprint);
     if (stop && !last) return false;
   }
   SaveModel(trainer, config, tokenizer, options.out);

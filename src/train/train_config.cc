@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace cadre {
 namespace {
@@ -27,7 +28,8 @@ std::vector<Key> Keys(TrainConfig& c) {
   const auto number = [](auto& field, double min, double max) {
     return [&field, min, max](const Json& value, const std::string& where) {
       const double parsed = JsonNumber(Member(value), "value", static_cast<double>(field), where);
-      if (!(parsed >= min && parsed <= max)) throw Error("{}: is {} but must be from {} to {}", where, parsed, min, max);
+      if (!(parsed >= min && parsed <= max))
+        throw Error("{}: is {} but must be from {} to {}", where, parsed, min, max);
       field = static_cast<std::remove_reference_t<decltype(field)>>(parsed);
     };
   };
@@ -51,52 +53,83 @@ std::vector<Key> Keys(TrainConfig& c) {
   return {
       {"name", "name of the model in the files written (model)", false, text(c.name)},
       {"seed", "of initial weights, order of data and dropout (1)", true,
-       [&c](const Json& v, const std::string& w) { c.seed = static_cast<uint64_t>(JsonInt(Member(v), "value", 1, 0, kMany, w)); }},
+       [&c](const Json& v, const std::string& w) {
+         c.seed = static_cast<uint64_t>(JsonInt(Member(v), "value", 1, 0, kMany, w));
+       }},
       {"model.dim", "width of the residual stream (256)", true, integer(m.dim, 1, 1 << 20)},
-      {"model.hidden_dim", "width inside one expert (512)", true, integer(m.hidden_dim, 1, 1 << 20)},
+      {"model.hidden_dim", "width inside one expert (512)", true,
+       integer(m.hidden_dim, 1, 1 << 20)},
       {"model.layers", "(4)", true, integer(m.num_layers, 1, 1024)},
       {"model.heads", "query heads (8)", true, integer(m.num_heads, 1, 4096)},
-      {"model.kv_heads", "key/value heads, dividing heads (4)", true, integer(m.num_kv_heads, 1, 4096)},
+      {"model.kv_heads", "key/value heads, dividing heads (4)", true,
+       integer(m.num_kv_heads, 1, 4096)},
       {"model.head_dim", "(dim / heads)", true, integer(m.head_dim, 0, 4096)},
-      {"model.experts", "per layer; 1 is a dense model (8)", true, integer(m.router.num_experts, 1, 4096)},
+      {"model.experts", "per layer; 1 is a dense model (8)", true,
+       integer(m.router.num_experts, 1, 4096)},
       {"model.experts_per_token", "(2)", true, integer(m.router.top_k, 1, 4096)},
-      {"model.context", "longest text in tokens that the model is said to take (1024)", true, integer(m.context_length, 1, kMany)},
-      {"model.sliding_window", "keys a token sees; 0 is all (0)", true, integer(m.sliding_window, 0, kMany)},
+      {"model.context", "longest text in tokens that the model is said to take (1024)", true,
+       integer(m.context_length, 1, kMany)},
+      {"model.sliding_window", "keys a token sees; 0 is all (0)", true,
+       integer(m.sliding_window, 0, kMany)},
       {"model.rope_theta", "(10000)", true, number(m.rope_theta, 1, 1e12)},
       {"model.tie_embeddings", "the output head is the embedding (false)", true,
-       [&m](const Json& v, const std::string& w) { m.tie_embeddings = JsonBool(Member(v), "value", false, w); }},
-      {"model.init_sigma", "deviation of the initial weights (0.02)", true, number(c.init_sigma, 0, 10)},
-      {"tokenizer.path", "a tokenizer.model to use (none: train one on data.train)", true, text(c.tokenizer_path)},
-      {"tokenizer.vocab_size", "pieces of the tokenizer to train (4096)", true, integer(c.tokenizer_vocab, 300, 1 << 20)},
-      {"data.folder", "where the data files are; names are relative to it (the current folder)", false, text(c.data_folder)},
+       [&m](const Json& v, const std::string& w) {
+         m.tie_embeddings = JsonBool(Member(v), "value", false, w);
+       }},
+      {"model.init_sigma", "deviation of the initial weights (0.02)", true,
+       number(c.init_sigma, 0, 10)},
+      {"tokenizer.path", "a tokenizer.model to use (none: train one on data.train)", true,
+       text(c.tokenizer_path)},
+      {"tokenizer.vocab_size", "pieces of the tokenizer to train (4096)", true,
+       integer(c.tokenizer_vocab, 300, 1 << 20)},
+      {"data.folder", "where the data files are; names are relative to it (the current folder)",
+       false, text(c.data_folder)},
       {"data.train", "list of .txt or .jsonl files, .zst too", true,
        [&c, files](const Json& v, const std::string& w) { c.train_files = files(v, w); }},
-      {"data.valid", "object: group name to list of files; loss and bits per byte are reported per group (none)", false,
+      {"data.valid",
+       "object: group name to list of files; loss and bits per byte are reported per group (none)",
+       false,
        [&c, files](const Json& v, const std::string& w) {
          if (!v.is_object()) throw Error("{}: must be an object of lists of file names", w);
-         for (const auto& [group, list] : v.items()) c.valid_files[group] = files(list, w + "." + group);
+         for (const auto& [group, list] : v.items())
+           c.valid_files[group] = files(list, w + "." + group);
        }},
       {"train.steps", "(1000)", true, integer(c.steps, 1, kMany)},
-      {"train.batch_tokens", "tokens of one step (4096)", true, integer(c.batch_tokens, 1, 1 << 24)},
-      {"train.segment_tokens", "longest sequence; documents are cut into such pieces (512)", true, integer(c.segment_tokens, 1, 1 << 20)},
+      {"train.batch_tokens", "tokens of one step (4096)", true,
+       integer(c.batch_tokens, 1, 1 << 24)},
+      {"train.segment_tokens", "longest sequence; documents are cut into such pieces (512)", true,
+       integer(c.segment_tokens, 1, 1 << 20)},
       {"train.lr", "highest learning rate (0.001)", true, number(c.schedule.peak, 0, 10)},
-      {"train.final_lr_share", "learning rate of the last step, as a share of the highest (0.1)", true, number(c.schedule.final_share, 0, 1)},
+      {"train.final_lr_share", "learning rate of the last step, as a share of the highest (0.1)",
+       true, number(c.schedule.final_share, 0, 1)},
       {"train.warmup_steps", "(100)", true, integer(c.schedule.warmup_steps, 0, kMany)},
       {"train.beta1", "of AdamW (0.9)", true, number(o.beta1, 0, 0.99999)},
       {"train.beta2", "of AdamW (0.95)", true, number(o.beta2, 0, 0.99999)},
       {"train.epsilon", "of AdamW (1e-8)", true, number(o.epsilon, 1e-20, 1)},
-      {"train.weight_decay", "decoupled, of matrices; norms are not decayed (0.1)", true, number(o.weight_decay, 0, 10)},
-      {"train.clip_norm", "largest norm of the whole gradient; 0 is no limit (1)", true, number(o.clip_norm, 0, 1e9)},
-      {"train.balance", "coefficient of the load-balancing loss; 0 is none (0.02)", true, number(o.balance_coefficient, 0, 1e6)},
-      {"train.dropout", "of the embedding and of each branch (0)", true, number(o.dropout.rate, 0, 0.99)},
-      {"train.expert_dropout", "inside the experts (0)", true, number(o.dropout.expert_rate, 0, 0.99)},
+      {"train.weight_decay", "decoupled, of matrices; norms are not decayed (0.1)", true,
+       number(o.weight_decay, 0, 10)},
+      {"train.clip_norm", "largest norm of the whole gradient; 0 is no limit (1)", true,
+       number(o.clip_norm, 0, 1e9)},
+      {"train.balance", "coefficient of the load-balancing loss; 0 is none (0.02)", true,
+       number(o.balance_coefficient, 0, 1e6)},
+      {"train.dropout", "of the embedding and of each branch (0)", true,
+       number(o.dropout.rate, 0, 0.99)},
+      {"train.expert_dropout", "inside the experts (0)", true,
+       number(o.dropout.expert_rate, 0, 0.99)},
       {"train.checkpoint_every", "steps (200)", false, integer(c.checkpoint_every, 1, kMany)},
       {"train.validate_every", "steps (500)", false, integer(c.validate_every, 1, kMany)},
-      {"train.validate_tokens", "per group and validation; the last validation takes all; 0 is always all (16384)", false, integer(c.validate_tokens, 0, kMany)},
-      {"gguf_type", "type of the matrices in the GGUF file written at the end: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k (f16)", false,
+      {"train.validate_tokens",
+       "per group and validation; the last validation takes all; 0 is always all (16384)", false,
+       integer(c.validate_tokens, 0, kMany)},
+      {"gguf_type",
+       "type of the matrices in the GGUF file written at the end: f32, f16, bf16, q8_0, q4_0, "
+       "q4_k, q6_k (f16)",
+       false,
        [&c](const Json& v, const std::string& w) {
          const auto type = v.is_string() ? DTypeFromName(v.get<std::string>()) : std::nullopt;
-         if (!type) throw Error("{}: is {} but must be f32, f16, bf16, q8_0, q4_0, q4_k or q6_k", w, Printable(v.dump()));
+         if (!type)
+           throw Error("{}: is {} but must be f32, f16, bf16, q8_0, q4_0, q4_k or q6_k", w,
+                       Printable(v.dump()));
          c.gguf_type = *type;
        }},
   };
@@ -116,7 +149,8 @@ void SetDefaults(TrainConfig& c) {
 }
 
 // Nested objects become dotted keys, except below a key that takes an object.
-void Flatten(const Json& json, const std::string& prefix, const std::set<std::string>& known, Json& flat) {
+void Flatten(const Json& json, const std::string& prefix, const std::set<std::string>& known,
+             Json& flat) {
   for (const auto& [key, value] : json.items()) {
     const std::string name = prefix + key;
     if (value.is_object() && !known.contains(name)) {
@@ -151,7 +185,8 @@ void Finish(TrainConfig& c, const std::string& name) {
 
 }  // namespace
 
-TrainConfig ParseTrainConfig(const Json& json, const std::vector<std::string>& settings, const std::string& name) {
+TrainConfig ParseTrainConfig(const Json& json, const std::vector<std::string>& settings,
+                             const std::string& name) {
   if (!json.is_object()) throw Error("{}: must hold a JSON object", name);
   TrainConfig config;
   SetDefaults(config);
@@ -162,7 +197,8 @@ TrainConfig ParseTrainConfig(const Json& json, const std::vector<std::string>& s
   Flatten(json, "", known, flat);
   for (const auto& setting : settings) Override(setting, flat);
   for (const auto& [key, value] : flat.items()) {
-    if (!known.contains(key)) throw Error("{}: unknown key '{}' (cadre train --help lists all)", name, Printable(key));
+    if (!known.contains(key))
+      throw Error("{}: unknown key '{}' (cadre train --help lists all)", name, Printable(key));
   }
   Json shaping = Json::object();
   for (const auto& key : keys) {

@@ -1,5 +1,6 @@
-// Everything a training run is told, as one JSON object with dotted keys ("model.dim") or nested objects. Every key has a
-// sentence of documentation, shown by --help. Refuses keys it does not know.
+// Everything a training run is told, as one JSON object with dotted keys ("model.dim") or nested
+// objects. Every key has a sentence of documentation, shown by --help. Refuses keys it does not
+// know.
 #pragma once
 
 #include <map>
@@ -7,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "model/config.h"
 #include "tensor/dtype.h"
 #include "train/schedule.h"
@@ -23,7 +24,7 @@ struct TrainConfig {
   std::string data_folder;
   std::vector<std::string> train_files;
   std::map<std::string, std::vector<std::string>> valid_files;  // by group
-  std::string tokenizer_path;   // empty: train one
+  std::string tokenizer_path;                                   // empty: train one
   int64_t tokenizer_vocab = 4096;
 
   int64_t steps = 1000;
@@ -42,9 +43,10 @@ struct TrainConfig {
   std::string fingerprint;
 };
 
-// From a parsed config file (empty object: defaults) and "key=value" settings that override it; values are JSON, or else strings.
-// Throws Error naming the key for unknown keys and wrong values.
-TrainConfig ParseTrainConfig(const Json& json, const std::vector<std::string>& settings, const std::string& name);
+// From a parsed config file (empty object: defaults) and "key=value" settings that override it;
+// values are JSON, or else strings. Throws Error naming the key for unknown keys and wrong values.
+TrainConfig ParseTrainConfig(const Json& json, const std::vector<std::string>& settings,
+                             const std::string& name);
 
 // Key and what it means with its default, in order.
 std::vector<std::pair<std::string, std::string>> TrainConfigKeys();

@@ -26,7 +26,8 @@ void TrainingBatch::Clear() {
   num_sequences = 0;
 }
 
-Trainer::Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, Device& device, BackwardOps& ops)
+Trainer::Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, Device& device,
+                 BackwardOps& ops)
     : config_(config),
       optimiser_(optimiser),
       device_(device),
@@ -52,12 +53,16 @@ void Trainer::Initialise(uint64_t seed, double sigma) {
                              p.name.ends_with("down_proj.weight");
     Random random(seed, ++stream);
     for (float& value : values) {
-      value = p.is_norm ? 1.0f : static_cast<float>(random.NextNormal() * (to_residual ? residual_sigma : sigma));
+      value =
+          p.is_norm
+              ? 1.0f
+              : static_cast<float>(random.NextNormal() * (to_residual ? residual_sigma : sigma));
     }
   }
 }
 
-Mat<float> Trainer::RunForward(const TrainingBatch& batch, Activations& activations, const ForwardOptions& options) {
+Mat<float> Trainer::RunForward(const TrainingBatch& batch, Activations& activations,
+                               const ForwardOptions& options) {
   const auto num_sequences = static_cast<size_t>(batch.num_sequences);
   std::vector<int64_t> lengths(num_sequences, 0);
   for (size_t t = 0; t < batch.ids.size(); ++t) {
@@ -104,8 +109,8 @@ StepResult Trainer::ComputeGradients(const TrainingBatch& batch) {
   const double coefficient = config_.router.dense() ? 0 : optimiser_.balance_coefficient;
   result.loss = result.cross_entropy + coefficient * balance.value;
   gradients_.Zero();
-  Backward({model_, batch_, options, activations_, logits, balance, coefficient}, device_, ops_, scratch_,
-           GradientArena(weights_.data(), gradients_.data()));
+  Backward({model_, batch_, options, activations_, logits, balance, coefficient}, device_, ops_,
+           scratch_, GradientArena(weights_.data(), gradients_.data()));
   double squares = 0;
   for (const auto& p : layout_.parameters()) {
     squares += ops_.SumOfSquares({gradients_.data() + p.offset, static_cast<size_t>(p.size())});

@@ -1,5 +1,5 @@
-// One training step and the state it changes: weights, two moments, the step number. Nothing else of a run is state; the batch of
-// a step and its dropout are functions of the step number.
+// One training step and the state it changes: weights, two moments, the step number. Nothing else
+// of a run is state; the batch of a step and its dropout are functions of the step number.
 #pragma once
 
 #include <memory>
@@ -26,10 +26,10 @@ struct OptimiserConfig {
   float beta1 = 0.9f;
   float beta2 = 0.95f;
   float epsilon = 1e-8f;
-  float weight_decay = 0.1f;   // of matrices; norms are not decayed
-  double clip_norm = 1.0;      // of the whole gradient; 0: never
+  float weight_decay = 0.1f;  // of matrices; norms are not decayed
+  double clip_norm = 1.0;     // of the whole gradient; 0: never
   double balance_coefficient = 0;
-  DropoutSettings dropout;     // its step is set by the trainer
+  DropoutSettings dropout;  // its step is set by the trainer
 };
 
 struct StepResult {
@@ -44,10 +44,11 @@ struct StepResult {
 class Trainer {
  public:
   // Weights are zero until set. Device and ops outlive the trainer.
-  Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, Device& device, BackwardOps& ops);
+  Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, Device& device,
+          BackwardOps& ops);
 
-  // Normal draws of deviation `sigma` for matrices, those that write to the residual stream divided by sqrt(2 layers) (GPT-2);
-  // ones for norms.
+  // Normal draws of deviation `sigma` for matrices, those that write to the residual stream divided
+  // by sqrt(2 layers) (GPT-2); ones for norms.
   void Initialise(uint64_t seed, double sigma = 0.02);
 
   // Forward, backward, clip, AdamW. Step numbers count from 1.
@@ -67,7 +68,8 @@ class Trainer {
   std::span<const float> gradients() const { return gradients_.span(); }
 
  private:
-  Mat<float> RunForward(const TrainingBatch& batch, Activations& activations, const ForwardOptions& options);
+  Mat<float> RunForward(const TrainingBatch& batch, Activations& activations,
+                        const ForwardOptions& options);
   void ApplyAdamW(double learning_rate, double gradient_scale);
 
   ModelConfig config_;
