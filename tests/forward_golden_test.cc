@@ -94,8 +94,8 @@ std::vector<Case> Cases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ForwardGolden, testing::ValuesIn(Cases()), [](const auto& info) {
-  return info.param.name + "_" + info.param.device;
+INSTANTIATE_TEST_SUITE_P(All, ForwardGolden, testing::ValuesIn(Cases()), [](const auto& test) {
+  return test.param.name + "_" + test.param.device;
 });
 
 }  // namespace

@@ -116,7 +116,7 @@ TEST_P(TrainingGolden, TenStepsMatch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TrainingGolden, testing::ValuesIn(DeviceNames()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace cadre
