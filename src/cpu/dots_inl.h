@@ -8,6 +8,16 @@
 namespace cadre::CADRE_ISA {
 namespace {
 
+// One token's sums over R weight rows.
+template <int R>
+inline void StoreSums(const VecF (&sums)[R], float* out) {
+  if constexpr (R == 4) {
+    SumLanesOf4(sums, out);
+  } else {
+    for (int r = 0; r < R; ++r) out[r] = SumLanes(sums[r]);
+  }
+}
+
 // R weight rows times T token rows of floats.
 struct FloatTile {
   using Args = FloatDots;
@@ -16,9 +26,9 @@ struct FloatTile {
   static inline void Run(const Args& a, int64_t row, int64_t token) {
     const std::byte* w = a.weights + row * a.row_bytes;
     const float* x = a.x + token * a.x_stride;
-    VecF sums[R][T];
+    VecF sums[T][R];
     for (int r = 0; r < R; ++r) {
-      for (int t = 0; t < T; ++t) sums[r][t] = Zero();
+      for (int t = 0; t < T; ++t) sums[t][r] = Zero();
     }
     int64_t k = 0;
     for (; k + kLanes <= a.cols; k += kLanes) {
@@ -26,7 +36,7 @@ struct FloatTile {
       for (int r = 0; r < R; ++r) weights[r] = LoadF32(w + r * a.row_bytes + 4 * k);
       for (int t = 0; t < T; ++t) {
         const VecF values = LoadF32(x + t * a.x_stride + k);
-        for (int r = 0; r < R; ++r) sums[r][t] = MulAdd(weights[r], values, sums[r][t]);
+        for (int r = 0; r < R; ++r) sums[t][r] = MulAdd(weights[r], values, sums[t][r]);
       }
     }
     if (k < a.cols) {
@@ -34,14 +44,11 @@ struct FloatTile {
       for (int t = 0; t < T; ++t) {
         const VecF values = LoadF32N(x + t * a.x_stride + k, n);
         for (int r = 0; r < R; ++r) {
-          sums[r][t] = MulAdd(LoadF32N(w + r * a.row_bytes + 4 * k, n), values, sums[r][t]);
+          sums[t][r] = MulAdd(LoadF32N(w + r * a.row_bytes + 4 * k, n), values, sums[t][r]);
         }
       }
     }
-    for (int t = 0; t < T; ++t) {
-      for (int r = 0; r < R; ++r)
-        a.out[(token + t) * a.out_stride + row + r] = SumLanes(sums[r][t]);
-    }
+    for (int t = 0; t < T; ++t) StoreSums(sums[t], a.out + (token + t) * a.out_stride + row);
   }
 };
 
@@ -57,9 +64,9 @@ struct ByteTile {
     const int8_t* x = ValuesOf(a.x, token);
     const float* x_scales = ScalesOf(a.x, token);
     const int64_t stride = a.x.stride;  // of both
-    VecF sums[R][T];
+    VecF sums[T][R];
     for (int r = 0; r < R; ++r) {
-      for (int t = 0; t < T; ++t) sums[r][t] = Zero();
+      for (int t = 0; t < T; ++t) sums[t][r] = Zero();
     }
     for (int64_t k = 0; k < stride; k += kByteLanes) {
       WeightBytes weights[R];
@@ -72,22 +79,19 @@ struct ByteTile {
         const TokenBytes values = LoadTokenBytes(x + t * stride + k);
         const VecF token_scales = LoadF32(x_scales + (t * stride + k) / 4);
         for (int r = 0; r < R; ++r) {
-          sums[r][t] =
-              MulAdd(DotBytes(weights[r], values), Mul(scales[r], token_scales), sums[r][t]);
+          sums[t][r] =
+              MulAdd(DotBytes(weights[r], values), Mul(scales[r], token_scales), sums[t][r]);
         }
       }
     }
     if (a.has_offsets) SubtractOffsets<R, T>(a, row, token, sums);
-    for (int t = 0; t < T; ++t) {
-      for (int r = 0; r < R; ++r)
-        a.out[(token + t) * a.out_stride + row + r] = SumLanes(sums[r][t]);
-    }
+    for (int t = 0; t < T; ++t) StoreSums(sums[t], a.out + (token + t) * a.out_stride + row);
   }
 
   // Weights are value * scale - offset: the offset meets the sum of the token's values.
   template <int R, int T>
   static inline void SubtractOffsets(const Args& a, int64_t row, int64_t token,
-                                     VecF (&sums)[R][T]) {
+                                     VecF (&sums)[T][R]) {
     const int64_t count = a.x.offset_stride;
     const float* w = OffsetsOf(a.weights, row);
     const float* x = OffsetsOf(a.x, token);
@@ -95,7 +99,7 @@ struct ByteTile {
       for (int t = 0; t < T; ++t) {
         const VecF token_sums = LoadF32(x + t * count + g);
         for (int r = 0; r < R; ++r)
-          sums[r][t] = NegMulAdd(LoadF32(w + r * count + g), token_sums, sums[r][t]);
+          sums[t][r] = NegMulAdd(LoadF32(w + r * count + g), token_sums, sums[t][r]);
       }
     }
   }

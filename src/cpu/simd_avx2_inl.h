@@ -102,6 +102,22 @@ inline float SumLanes(VecF x) {
   const __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
   return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
 }
+// out[i] = SumLanes(x[i]) for four vectors at once, bit for bit.
+inline void SumLanesOf4(const VecF* x, float* out) {
+  const auto halves = [](VecF a, VecF b) {  // four lanes of each
+    return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+  };
+  const auto sums = [&](VecF a, VecF b) {  // in the first lane of each half
+    const VecF both = halves(a, b);
+    const VecF pairs = _mm256_add_ps(both, _mm256_permute_ps(both, 0x4e));
+    return _mm256_add_ps(pairs, _mm256_movehdup_ps(pairs));
+  };
+  const VecF ab = sums(x[0], x[1]);
+  const VecF cd = sums(x[2], x[3]);
+  const __m128 low = _mm_unpacklo_ps(_mm256_castps256_ps128(ab), _mm256_extractf128_ps(ab, 1));
+  const __m128 high = _mm_unpacklo_ps(_mm256_castps256_ps128(cd), _mm256_extractf128_ps(cd, 1));
+  _mm_storeu_ps(out, _mm_movelh_ps(low, high));
+}
 // NaN lanes may be lost.
 inline float MaxLanes(VecF x) {
   const __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

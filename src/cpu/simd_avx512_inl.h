@@ -92,6 +92,21 @@ inline float SumLanes(VecF x) {
   const __m128 pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
   return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
 }
+// out[i] = SumLanes(x[i]) for four vectors at once, bit for bit.
+inline void SumLanesOf4(const VecF* x, float* out) {
+  const auto halves = [](VecF a, VecF b) {  // eight lanes of each
+    return _mm512_add_ps(_mm512_insertf32x8(a, _mm512_castps512_ps256(b), 1),
+                         _mm512_shuffle_f32x4(a, b, 0xee));
+  };
+  const VecF ab = halves(x[0], x[1]);
+  const VecF cd = halves(x[2], x[3]);
+  const VecF quarters =
+      _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+  const VecF pairs = _mm512_add_ps(quarters, _mm512_permute_ps(quarters, 0x4e));
+  const VecF sums = _mm512_add_ps(pairs, _mm512_movehdup_ps(pairs));
+  const __m512i first_of_each = _mm512_castsi128_si512(_mm_setr_epi32(0, 4, 8, 12));
+  _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(first_of_each, sums)));
+}
 // NaN lanes may be lost.
 inline float MaxLanes(VecF x) { return _mm512_reduce_max_ps(x); }
 

@@ -106,6 +106,10 @@ inline float SumLanes(VecF x) {
   const float* v = x.lane;
   return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
+// out[i] = SumLanes(x[i]) for four vectors.
+inline void SumLanesOf4(const VecF* x, float* out) {
+  for (int i = 0; i < 4; ++i) out[i] = SumLanes(x[i]);
+}
 // NaN lanes may be lost.
 inline float MaxLanes(VecF x) {
   float most = x.lane[0];
