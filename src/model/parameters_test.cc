@@ -13,20 +13,11 @@
 namespace cadre {
 namespace {
 
+using model_testing::ArenaOf;
 using model_testing::GoldenPath;
 using model_testing::RandomArena;
+using model_testing::SameBits;
 using model_testing::TinyConfig;
-
-Buffer<float> ArenaOf(const Model& model) {
-  Buffer<float> arena(ParameterLayout(model.config).size());
-  CopyToArena(model, arena.data());
-  return arena;
-}
-
-bool SameBits(const Buffer<float>& a, const Buffer<float>& b) {
-  return a.size() == b.size() &&
-         std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size()) * sizeof(float)) == 0;
-}
 
 ModelConfig DenseTied() {
   ModelConfig config = TinyConfig();

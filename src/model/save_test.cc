@@ -12,9 +12,11 @@
 namespace cadre {
 namespace {
 
+using model_testing::ArenaOf;
 using model_testing::GoldenPath;
 using model_testing::RandomArena;
 using model_testing::ReferenceLogits;
+using model_testing::SameBits;
 using model_testing::TempFolder;
 using model_testing::TinyConfig;
 
@@ -28,17 +30,6 @@ GgufVocabulary VocabularyOf(int64_t size) {
     vocabulary.types.push_back(1);
   }
   return vocabulary;
-}
-
-Buffer<float> ArenaOf(const Model& model) {
-  Buffer<float> arena(ParameterLayout(model.config).size());
-  CopyToArena(model, arena.data());
-  return arena;
-}
-
-bool SameBits(const Buffer<float>& a, const Buffer<float>& b) {
-  return a.size() == b.size() &&
-         std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size()) * sizeof(float)) == 0;
 }
 
 class SaveGolden : public ::testing::TestWithParam<const char*> {

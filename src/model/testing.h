@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <numeric>
 #include <stdexcept>
@@ -72,6 +73,18 @@ inline ModelConfig TinyConfig() {
   config.rope_theta = 10000;
   config.router = {.num_experts = 4, .top_k = 2};
   return config;
+}
+
+// All weights, decoded to float32.
+inline Buffer<float> ArenaOf(const Model& model) {
+  Buffer<float> arena(ParameterLayout(model.config).size());
+  CopyToArena(model, arena.data());
+  return arena;
+}
+
+inline bool SameBits(const Buffer<float>& a, const Buffer<float>& b) {
+  return a.size() == b.size() &&
+         std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size()) * sizeof(float)) == 0;
 }
 
 // Weights large enough that router picks are clear.
