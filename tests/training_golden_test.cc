@@ -30,6 +30,7 @@ class TrainingGolden : public testing::TestWithParam<std::string> {
     device_ = MakeDevice(GetParam(), threads_);
     ops_ = MakeBackward(GetParam(), threads_);
     OptimiserConfig optimiser;
+    optimiser.balance_scope = BalanceScope::kModel;  // as transformers, whose numbers these are
     optimiser.balance_coefficient = loaded.model().config.router_aux_loss_coef;
     trainer_ = std::make_unique<Trainer>(loaded.model().config, optimiser, *device_, *ops_);
     CopyToArena(loaded.model(), trainer_->weights().data());

@@ -64,6 +64,7 @@ void ThreadPool::TakeIndices(int thread) {
 }
 
 void ThreadPool::Work(int thread) {
+  const FlushDenormals flush;
   uint64_t seen = 0;
   for (;;) {
     int spins = 0;

@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/flush_denormals.h"
+
 namespace cadre {
 
 class ThreadPool {
@@ -24,10 +26,12 @@ class ThreadPool {
 
   // Calls task(index, thread) for every index in [0, count), each once, in no given order, and
   // returns when all are done. thread in [0, num_threads) names scratch that is the task's own
-  // while it runs. The task must not throw. Not reentrant; one caller at a time.
+  // while it runs, and denormal numbers are zero to it, whichever thread it is on. The task must
+  // not throw. Not reentrant; one caller at a time.
   template <typename Task>
   void ParallelFor(int64_t count, const Task& task) {
     if (count <= 0) return;
+    const FlushDenormals flush;
     if (count == 1 || threads_.empty()) {
       for (int64_t i = 0; i < count; ++i) task(i, 0);
       return;

@@ -33,5 +33,18 @@ TEST(ThreadPool, ManyShortLoopsInARow) {
   EXPECT_EQ(sum, 5000 * 6);
 }
 
+TEST(ThreadPool, DenormalsAreZeroInTasksAndOnlyThere) {
+  volatile float smallest = 1.2e-38f;
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    for (const int64_t count : {1, 64}) {
+      std::atomic<int64_t> zeros = 0;
+      pool.ParallelFor(count, [&](int64_t, int) { zeros += smallest * 0.25f == 0.0f ? 1 : 0; });
+      EXPECT_EQ(zeros, count) << threads;
+      EXPECT_GT(smallest * 0.25f, 0.0f);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace cadre

@@ -21,6 +21,7 @@ inline void StoreSums(const VecF (&sums)[R], float* out) {
 // R weight rows times T token rows of floats.
 struct FloatTile {
   using Args = FloatDots;
+  static constexpr int kTokens = kFloatTileTokens;
 
   template <int R, int T>
   static inline void Run(const Args& a, int64_t row, int64_t token) {
@@ -56,6 +57,7 @@ struct FloatTile {
 // by both scales.
 struct ByteTile {
   using Args = ByteDots;
+  static constexpr int kTokens = kByteTileTokens;
 
   template <int R, int T>
   static inline void Run(const Args& a, int64_t row, int64_t token) {
@@ -119,8 +121,8 @@ inline void RunRows(const typename Tile::Args& args, int64_t token) {
 template <typename Tile>
 inline void RunTiles(const typename Tile::Args& args) {
   int64_t token = 0;
-  for (; token + kTileTokens <= args.tokens; token += kTileTokens)
-    RunRows<Tile, kTileTokens>(args, token);
+  for (; token + Tile::kTokens <= args.tokens; token += Tile::kTokens)
+    RunRows<Tile, Tile::kTokens>(args, token);
   for (; token + 2 <= args.tokens; token += 2) RunRows<Tile, 2>(args, token);
   if (token < args.tokens) RunRows<Tile, 1>(args, token);
 }

@@ -19,7 +19,8 @@ constexpr const char* kIsaName = "avx2";
 // Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four
 // heads.
 constexpr int kTileRows = 2;
-constexpr int kTileTokens = 4;
+constexpr int kFloatTileTokens = 4;
+constexpr int kByteTileTokens = 4;
 constexpr int kHeadVecs = 2;
 
 inline __m256i FirstLanes(int64_t n) {

@@ -16,10 +16,11 @@ namespace {
 using VecF = __m512;  // kLanes floats
 constexpr int64_t kLanes = 16;
 constexpr const char* kIsaName = "avx512";
-// Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four
-// heads.
+// Register tiles of this ISA: accumulators of a dot product (rows x tokens; those of bytes need
+// registers for scales too), score vectors of four heads.
 constexpr int kTileRows = 4;
-constexpr int kTileTokens = 4;
+constexpr int kFloatTileTokens = 6;
+constexpr int kByteTileTokens = 4;
 constexpr int kHeadVecs = 4;
 
 inline __mmask16 FirstLanes(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }

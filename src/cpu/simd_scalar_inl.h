@@ -22,7 +22,8 @@ struct VecF {
 // Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four
 // heads.
 constexpr int kTileRows = 2;
-constexpr int kTileTokens = 2;
+constexpr int kFloatTileTokens = 2;
+constexpr int kByteTileTokens = 2;
 constexpr int kHeadVecs = 1;
 
 inline VecF Broadcast(float x) { return {{x, x, x, x, x, x, x, x}}; }

@@ -70,7 +70,7 @@ void MoeBackward(int64_t layer, const BackwardInput& in, Device& device, Backwar
   if (router.dense()) return;
   AddGateGradient(a.routing, router.softmax, s.d_gates, s.d_logits);
   if (in.balance_coefficient != 0)
-    AddBalanceGradient(in.balance, in.balance_coefficient, a.routing, s.d_logits);
+    AddBalanceGradient(in.balance, in.balance_coefficient, layer, a.routing, s.d_logits);
   ops.MatMulBackward(a.ffn_h, AsMat(w.router), s.d_logits, s.d_h, g.Of(w.router));
 }
 

@@ -8,23 +8,30 @@
 
 namespace cadre {
 
-// The load-balancing loss of Mixtral in transformers (load_balancing_loss_func), over the rows of
-// all layers together: E * sum_e f_e P_e with f_e = choices of expert e per row (so the f sum to k)
-// and P_e the mean router probability. k when balanced. Source: Switch, arXiv 2101.03961 eq. 4.
-struct BalanceLoss {
-  double value = 0;
-  std::vector<double> load;        // [E] f_e
-  std::vector<double> mean_probs;  // [E] P_e
-  int64_t rows = 0;                // layers * tokens
-  std::vector<double> layer_load;  // [layers * E] choices of each expert per row of its layer
+// What the loads and mean probabilities of the balance loss are taken over.
+enum class BalanceScope {
+  kLayer,  // each layer for itself; the loss is the mean over the layers (Switch, MegaBlocks)
+  kModel,  // the rows of all layers together, as transformers' load_balancing_loss_func: then one
+           // layer's imbalance can cancel another's, and experts of a layer can fall idle
 };
 
-BalanceLoss ComputeBalanceLoss(Activations& activations, const ModelConfig& config);
+// The load-balancing loss: E * sum_e f_e P_e with f_e = choices of expert e per row (so the f sum
+// to k) and P_e the mean router probability. k when balanced. Source: Switch, arXiv 2101.03961
+// eq. 4.
+struct BalanceLoss {
+  double value = 0;
+  int64_t rows = 0;                // layers * tokens
+  std::vector<double> layer_load;  // [layers * E] choices of each expert per row of its layer
+  std::vector<double> load;        // [layers * E] f_e as each layer's gradient meets it
+};
+
+BalanceLoss ComputeBalanceLoss(Activations& activations, const ModelConfig& config,
+                               BalanceScope scope);
 
 // Adds coefficient * d value / d router_logits of one layer (the loads are constants) to d_logits
 // [T, E].
-void AddBalanceGradient(const BalanceLoss& loss, double coefficient, const Routing& routing,
-                        Mat<float> d_logits);
+void AddBalanceGradient(const BalanceLoss& loss, double coefficient, int64_t layer,
+                        const Routing& routing, Mat<float> d_logits);
 
 // From d_gates [T, k] to d_logits [T, E] (added): the gradient of the softmax over the chosen, or
 // over all experts.

@@ -39,10 +39,13 @@ void Route(const Logits& logits, const ModelConfig& config, Activations& activat
   }
 }
 
-BalanceLoss Balance(const Logits& logits, const ModelConfig& config, Activations& activations) {
+BalanceLoss Balance(const Logits& logits, const ModelConfig& config, Activations& activations,
+                    BalanceScope scope) {
   Route(logits, config, activations);
-  return ComputeBalanceLoss(activations, config);
+  return ComputeBalanceLoss(activations, config, scope);
 }
+
+constexpr BalanceScope kScopes[] = {BalanceScope::kLayer, BalanceScope::kModel};
 
 // (f(x + h) - f(x - h)) / 2h in each element of one layer's logits. Values are rounded to float32
 // on the way (6e-8), so h = 5e-3 leaves an error of some 1e-5 of rounding and of h^2.
@@ -76,12 +79,13 @@ TEST(BalanceLoss, IsTheNumberOfChoicesWhenBalanced) {
     }
   }
   Activations activations(config, Activations::Keep::kEveryLayer);
-  const BalanceLoss loss = Balance(logits, config, activations);
-  EXPECT_NEAR(loss.value, 2, 1e-6);
-  EXPECT_EQ(loss.rows, 8);
-  EXPECT_EQ(loss.load, (std::vector<double>{0.5, 0.5, 0.5, 0.5}));
-  EXPECT_EQ(loss.layer_load, std::vector<double>(8, 0.5));
-  for (const double p : loss.mean_probs) EXPECT_NEAR(p, 0.25, 1e-6);
+  for (const BalanceScope scope : kScopes) {
+    const BalanceLoss loss = Balance(logits, config, activations, scope);
+    EXPECT_NEAR(loss.value, 2, 1e-6);
+    EXPECT_EQ(loss.rows, 8);
+    EXPECT_EQ(loss.load, std::vector<double>(8, 0.5));
+    EXPECT_EQ(loss.layer_load, std::vector<double>(8, 0.5));
+  }
 }
 
 TEST(BalanceLoss, IsTheNumberOfExpertsWhenOneTakesAll) {
@@ -92,38 +96,49 @@ TEST(BalanceLoss, IsTheNumberOfExpertsWhenOneTakesAll) {
     for (int t = 0; t < 5; ++t) layer.insert(layer.end(), {0, 0, 80, 0});
   }
   Activations activations(config, Activations::Keep::kEveryLayer);
-  const BalanceLoss loss = Balance(logits, config, activations);
-  EXPECT_NEAR(loss.value, 4, 1e-6);
-  EXPECT_EQ(loss.load, (std::vector<double>{0, 0, 1, 0}));
+  for (const BalanceScope scope : kScopes) {
+    const BalanceLoss loss = Balance(logits, config, activations, scope);
+    EXPECT_NEAR(loss.value, 4, 1e-6);
+    EXPECT_EQ(loss.load, (std::vector<double>{0, 0, 1, 0, 0, 0, 1, 0}));
+  }
 }
 
-TEST(BalanceLoss, AveragesOverLayersBeforeItMultiplies) {
+TEST(BalanceLoss, SeesAnImbalanceThatLayersCancelOnlyWhenTakenPerLayer) {
   ModelConfig config = Config();
   config.router = {.num_experts = 2, .top_k = 1};
-  // One layer sends everything to expert 0, the other to expert 1: balanced together, as
-  // transformers counts.
+  // One layer sends everything to expert 0, the other to expert 1.
+  const Logits logits = {{50, 0, 50, 0}, {0, 50, 0, 50}};
   Activations activations(config, Activations::Keep::kEveryLayer);
-  const BalanceLoss loss = Balance({{50, 0, 50, 0}, {0, 50, 0, 50}}, config, activations);
-  EXPECT_NEAR(loss.value, 1, 1e-6);
-  EXPECT_EQ(loss.layer_load, (std::vector<double>{1, 0, 0, 1}));
+  const BalanceLoss model = Balance(logits, config, activations, BalanceScope::kModel);
+  EXPECT_NEAR(model.value, 1, 1e-6);
+  EXPECT_EQ(model.load, std::vector<double>(4, 0.5));
+  const BalanceLoss layer = Balance(logits, config, activations, BalanceScope::kLayer);
+  EXPECT_NEAR(layer.value, 2, 1e-6);
+  EXPECT_EQ(layer.load, (std::vector<double>{1, 0, 0, 1}));
+  EXPECT_EQ(layer.layer_load, model.layer_load);
 }
 
-TEST(AddBalanceGradient, IsTheSlopeOfTheLoss) {
+class BalanceGradient : public ::testing::TestWithParam<BalanceScope> {};
+
+TEST_P(BalanceGradient, IsTheSlopeOfTheLoss) {
   const ModelConfig config = Config();
   const Logits logits = RandomLogits(config, 3);
   Activations activations(config, Activations::Keep::kEveryLayer);
-  const BalanceLoss loss = Balance(logits, config, activations);
+  const BalanceLoss loss = Balance(logits, config, activations, GetParam());
   for (size_t l = 0; l < 2; ++l) {
     std::vector<float> d_logits(12, 1.0f);  // added to what is there
-    AddBalanceGradient(loss, 0.5, activations.layer(static_cast<int64_t>(l)).routing,
-                       {d_logits.data(), 3, 4});
+    const auto layer = static_cast<int64_t>(l);
+    AddBalanceGradient(loss, 0.5, layer, activations.layer(layer).routing, {d_logits.data(), 3, 4});
     Activations others(config, Activations::Keep::kEveryLayer);
-    const auto slopes = CentralDifferences(
-        logits, l, [&](const Logits& x) { return 0.5 * Balance(x, config, others).value; });
+    const auto slopes = CentralDifferences(logits, l, [&](const Logits& x) {
+      return 0.5 * Balance(x, config, others, GetParam()).value;
+    });
     for (size_t i = 0; i < 12; ++i)
       EXPECT_NEAR(d_logits[i], 1 + slopes[i], kTolerance) << l << " " << i;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Scopes, BalanceGradient, ::testing::ValuesIn(kScopes));
 
 class GateGradient : public ::testing::TestWithParam<RouterSoftmax> {};
 

@@ -112,6 +112,15 @@ std::vector<Key> Keys(TrainConfig& c) {
        number(o.clip_norm, 0, 1e9)},
       {"train.balance", "coefficient of the load-balancing loss; 0 is none (0.02)", true,
        number(o.balance_coefficient, 0, 1e6)},
+      {"train.balance_over",
+       "what is balanced: each layer for itself (layer), or all layers' rows together (model), as "
+       "transformers does (layer)",
+       true,
+       [&o](const Json& v, const std::string& w) {
+         if (v != "layer" && v != "model")
+           throw Error("{}: is {} but must be \"layer\" or \"model\"", w, Printable(v.dump()));
+         o.balance_scope = v == "layer" ? BalanceScope::kLayer : BalanceScope::kModel;
+       }},
       {"train.dropout", "of the embedding and of each branch (0)", true,
        number(o.dropout.rate, 0, 0.99)},
       {"train.expert_dropout", "inside the experts (0)", true,

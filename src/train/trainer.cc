@@ -103,7 +103,7 @@ StepResult Trainer::ComputeGradients(const TrainingBatch& batch) {
   losses_.resize(batch.ids.size());
   ops_.CrossEntropy(logits, batch.targets, static_cast<float>(scale), losses_);
   result.cross_entropy = std::accumulate(losses_.begin(), losses_.end(), 0.0) * scale;
-  const BalanceLoss balance = ComputeBalanceLoss(activations_, config_);
+  const BalanceLoss balance = ComputeBalanceLoss(activations_, config_, optimiser_.balance_scope);
   result.balance = balance.value;
   result.layer_load = balance.layer_load;
   const double coefficient = config_.router.dense() ? 0 : optimiser_.balance_coefficient;

@@ -29,6 +29,7 @@ struct OptimiserConfig {
   float weight_decay = 0.1f;  // of matrices; norms are not decayed
   double clip_norm = 1.0;     // of the whole gradient; 0: never
   double balance_coefficient = 0;
+  BalanceScope balance_scope = BalanceScope::kLayer;
   DropoutSettings dropout;  // its step is set by the trainer
 };
 
