@@ -340,6 +340,18 @@ class ProgramTest(unittest.TestCase):
         steps = [json.loads(line)["step"] for line in (killed / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual(steps, list(range(1, 31)))
 
+    def test_a_run_can_be_made_longer_but_not_shorter_than_it_is(self):
+        longer = self.folder / "longer"
+        shutil.copytree(self.run_folder, longer)
+        arguments = ["train", "--config", self.folder / "train.json", "--out", longer, "--resume", "--set"]
+        done = cadre(*arguments, "train.steps=33")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        steps = [json.loads(line)["step"] for line in (longer / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual(steps, list(range(1, 34)))
+        shorter = cadre(*arguments, "train.steps=20")
+        self.assertEqual(shorter.returncode, 1)
+        self.assertIn(b"is at step 33 already, beyond the 20 of train.steps", shorter.stderr)
+
     def test_metrics_have_the_promised_keys(self):
         lines = [json.loads(line) for line in (self.run_folder / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual(len(lines), 30)

@@ -170,6 +170,10 @@ bool Pretrain(const TrainConfig& config, const PretrainOptions& options, Device&
   Trainer trainer(model, config.optimiser, device, ops);
   trainer.Initialise(config.seed, config.init_sigma);
   checkpoints.Restore(trainer, config.fingerprint);
+  if (trainer.step() > config.steps) {
+    throw Error("{}: is at step {} already, beyond the {} of train.steps", options.out,
+                trainer.step(), config.steps);
+  }
   log::info(
       "{} documents, {:.2f} M tokens, {:.2f} bytes per token; {:.2f} M parameters, {:.2f} M "
       "active; step {} of {}",

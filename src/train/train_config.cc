@@ -12,7 +12,7 @@ namespace {
 struct Key {
   const char* name;
   std::string doc;
-  bool shapes_weights;  // part of the fingerprint
+  bool is_fixed;  // for the length of a run: part of the fingerprint
   std::function<void(const Json&, const std::string& where)> read;
 };
 
@@ -94,7 +94,8 @@ std::vector<Key> Keys(TrainConfig& c) {
          for (const auto& [group, list] : v.items())
            c.valid_files[group] = files(list, w + "." + group);
        }},
-      {"train.steps", "(1000)", true, integer(c.steps, 1, kMany)},
+      {"train.steps", "(1000); another number with --resume makes the run longer or shorter", false,
+       integer(c.steps, 1, kMany)},
       {"train.batch_tokens", "tokens of one step (4096)", true,
        integer(c.batch_tokens, 1, 1 << 24)},
       {"train.segment_tokens", "longest sequence; documents are cut into such pieces (512)", true,
@@ -214,7 +215,7 @@ TrainConfig ParseTrainConfig(const Json& json, const std::vector<std::string>& s
     const auto found = flat.find(key.name);
     if (found == flat.end()) continue;
     key.read(*found, fmt::format("{}: {}", name, key.name));
-    if (key.shapes_weights) shaping[key.name] = *found;
+    if (key.is_fixed) shaping[key.name] = *found;
   }
   config.fingerprint = shaping.dump();
   Finish(config, name);

@@ -39,7 +39,7 @@ struct TrainConfig {
   int64_t validate_tokens = 16384;  // per group; 0: all
   DType gguf_type = DType::kF16;
 
-  // The part of the configuration that a checkpoint's weights depend on, as canonical JSON.
+  // What a run must not change when it goes on (its number of steps it may), as canonical JSON.
   std::string fingerprint;
 };
 
