@@ -166,6 +166,12 @@ TEST(ParseTrainConfig, CallsADenseModelWhatOthersCallIt) {
   EXPECT_EQ(Parse({{"model.sliding_window", 64}}).model.architecture, "mixtral");
 }
 
+TEST(ParseTrainConfig, BalancesEachLayerUnlessToldOtherwise) {
+  EXPECT_EQ(Parse(Json::object()).optimiser.balance_scope, BalanceScope::kLayer);
+  EXPECT_EQ(Parse({{"train.balance_over", "model"}}).optimiser.balance_scope, BalanceScope::kModel);
+  EXPECT_THROW(Parse({{"train.balance_over", "expert"}}), Error);
+}
+
 TEST(ParseTrainConfig, FingerprintsOnlyWhatARunMustNotChange) {
   const std::string base = Parse(Json::object()).fingerprint;
   EXPECT_NE(Parse({{"train.lr", 0.5}}).fingerprint, base);
