@@ -152,7 +152,7 @@ std::vector<Setting> Settings() {
   for (const auto& device : DeviceNames()) {
     if (device == "reference") continue;
     for (const DType type : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0, DType::kQ4_0,
-                             DType::kQ4_K, DType::kQ6_K}) {
+                             DType::kQ4_K, DType::kQ6_K, DType::kQ2_K, DType::kIQ4_NL}) {
       settings.push_back({device, type, KvType::kF16});
     }
     for (const KvType kv : {KvType::kF32, KvType::kBF16, KvType::kQ8})

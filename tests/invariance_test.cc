@@ -83,8 +83,8 @@ std::vector<Setting> Settings() {
   for (const auto& device : DeviceNames()) {
     settings.push_back({device, DType::kF32, KvType::kF32});
     if (device == "reference") continue;  // plain loops: one setting shows it, and they are slow
-    for (const DType type :
-         {DType::kBF16, DType::kQ8_0, DType::kQ4_K, DType::kQ4_0, DType::kQ6_K}) {
+    for (const DType type : {DType::kBF16, DType::kQ8_0, DType::kQ4_K, DType::kQ4_0, DType::kQ6_K,
+                             DType::kQ5_1, DType::kQ3_K, DType::kQ2_K, DType::kIQ4_XS}) {
       settings.push_back({device, type, KvType::kF32});
     }
     settings.push_back({device, DType::kF32, KvType::kF16});

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/json.h"
+#include "model/config_files.h"
 #include "model/load.h"
 #include "model/save.h"
 #include "model/testing.h"

@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "cli/shared_options.h"
 #include "engine/open.h"
+#include "model/config_files.h"
 
 namespace cadre {
 namespace {
@@ -83,13 +84,25 @@ Inspection Look(const std::string& path) {
   return found;
 }
 
+std::string_view FormatName(CheckpointKind kind) {
+  switch (kind) {
+    case CheckpointKind::kHuggingFace:
+      return "safetensors";
+    case CheckpointKind::kMistral:
+      return "mistral";
+    case CheckpointKind::kGguf:
+      return "gguf";
+  }
+  return "";
+}
+
 OrderedJson ToJson(const Inspection& found) {
   const ModelConfig& c = found.config;
   OrderedJson types = OrderedJson::object();
   for (const auto& [name, type] : found.types)
     types[name] = {{"tensors", type.tensors}, {"bytes", type.bytes}};
   return {{"architecture", c.architecture},
-          {"format", found.kind == CheckpointKind::kGguf ? "gguf" : "safetensors"},
+          {"format", FormatName(found.kind)},
           {"layers", c.num_layers},
           {"dim", c.dim},
           {"hidden_dim", c.hidden_dim},
@@ -133,8 +146,7 @@ std::string ToTable(const Inspection& found, bool colour) {
     table += fmt::format("{}  {}\n", Styled(fmt::format("{:<12}", name), "1", colour), value);
   };
   row("model", Printable(found.path, 200));
-  row("architecture", fmt::format("{}, {}", c.architecture,
-                                  found.kind == CheckpointKind::kGguf ? "GGUF" : "safetensors"));
+  row("architecture", fmt::format("{}, {}", c.architecture, FormatName(found.kind)));
   row("parameters", fmt::format("{} ({}), {} ({}) active per token", Rounded(c.TotalParameters()),
                                 Grouped(c.TotalParameters()), Rounded(c.ActiveParameters()),
                                 Grouped(c.ActiveParameters())));

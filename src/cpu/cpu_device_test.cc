@@ -10,8 +10,12 @@
 namespace cadre {
 namespace {
 
-constexpr DType kAllTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0,
-                               DType::kQ8_0, DType::kQ4_K, DType::kQ6_K};
+std::vector<DType> AllTypes() {
+  std::vector<DType> types;
+  for (const auto& info : AllDTypes()) types.push_back(info.type);
+  return types;
+}
+const std::vector<DType> kAllTypes = AllTypes();
 constexpr KvType kAllKvTypes[] = {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8};
 constexpr ActivationType kBothActivations[] = {ActivationType::kF32, ActivationType::kInt8};
 

@@ -17,11 +17,17 @@ namespace cadre {
 struct ByteRows {
   int8_t* values;  // [rows, stride]
   float* scales;   // [rows, stride / 4] the scale of four values
-  float* offsets;  // [rows, offset_stride] per 32 values. Weights: what to subtract; tokens: the
+  float* offsets;  // [rows, offset_stride] per 16 values. Weights: what to subtract; tokens: the
                    // sum of the values
   int64_t stride;
-  int64_t offset_stride;  // stride / 32, rounded up to a multiple of 16
+  int64_t offset_stride;  // stride / 16, rounded up to a multiple of 16
 };
+
+// The types whose blocks hold an offset beside the scale: a bit each.
+constexpr uint64_t kTypesWithOffsets =
+    1ull << static_cast<int>(DType::kQ4_1) | 1ull << static_cast<int>(DType::kQ5_1) |
+    1ull << static_cast<int>(DType::kQ2_K) | 1ull << static_cast<int>(DType::kQ4_K) |
+    1ull << static_cast<int>(DType::kQ5_K);
 
 // out[t * out_stride + r] = sum_k w[r, k] x[t, k].
 struct FloatDots {
@@ -35,7 +41,7 @@ struct FloatDots {
 };
 struct ByteDots {
   ByteRows weights;
-  bool has_offsets;  // else weights.offsets is not read
+  bool has_offsets;  // kTypesWithOffsets; else weights.offsets is not read
   ByteRows x;
   int64_t rows, tokens;
   float* out;

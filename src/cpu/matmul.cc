@@ -30,7 +30,7 @@ int64_t BlockRows(int64_t tokens) {
 
 ByteRows ByteRowsBuffer::Reserve(int64_t rows, int64_t cols) {
   const int64_t stride = CeilDiv(cols, 64) * 64;
-  const int64_t offset_stride = CeilDiv(stride / 32, 16) * 16;
+  const int64_t offset_stride = CeilDiv(stride / 16, 16) * 16;
   values_.Reserve(rows * stride);
   scales_.Reserve(rows * (stride / 4));
   offsets_.Reserve(rows * offset_stride);
@@ -104,7 +104,7 @@ void MatMulRunner::RunBytes(Mat<const float> x, const Weight& w, Mat<float> out)
       for (int64_t r = 0; r < rows; ++r)
         kernels_.unpack_row(w.type, w.row(row + r), w.cols, block, r);
       kernels_.byte_dots({.weights = block,
-                          .has_offsets = w.type == DType::kQ4_K,
+                          .has_offsets = (kTypesWithOffsets >> static_cast<int>(w.type) & 1) != 0,
                           .x = FromRow(tokens, cell.token),
                           .rows = rows,
                           .tokens = cell.tokens,

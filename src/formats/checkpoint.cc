@@ -16,6 +16,8 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
+constexpr const char* kMistralFile = "consolidated.safetensors";
+constexpr const char* kMistralIndexFile = "consolidated.safetensors.index.json";
 constexpr int64_t kMaxGgufParts = 1000;
 
 bool IsPickleName(std::string_view name) {
@@ -104,7 +106,7 @@ Checkpoint Checkpoint::Open(const std::string& path) {
     checkpoint.folder_ = folder.empty() ? "." : folder.string();
     checkpoint.OpenFile(path);
   }
-  if (checkpoint.kind_ == CheckpointKind::kHuggingFace) checkpoint.ReadConfig();
+  if (checkpoint.kind_ != CheckpointKind::kGguf) checkpoint.ReadConfig();
   return checkpoint;
 }
 
@@ -122,7 +124,7 @@ void Checkpoint::OpenFolder() {
     return std::binary_search(names.begin(), names.end(), name);
   };
   if (has(kSingleFile)) return OpenSafetensors((folder / kSingleFile).string());
-  if (has(kIndexFile)) return OpenIndex((folder / kIndexFile).string());
+  if (has(kIndexFile)) return OpenIndex(kIndexFile);
 
   std::vector<std::string> ggufs;
   std::copy_if(names.begin(), names.end(), std::back_inserter(ggufs),
@@ -133,19 +135,16 @@ void Checkpoint::OpenFolder() {
   if (!ggufs.empty())
     throw Error("{}: holds {} .gguf files; name the one to open", folder_, ggufs.size());
 
-  for (const auto& name : names) {
-    if (name.starts_with("consolidated") && name.ends_with(".safetensors")) {
-      throw Error(
-          "{}: holds Mistral's own layout ({}), which is not read; use the model's Hugging Face "
-          "files",
-          folder_, Printable(name));
-    }
+  if (has(kMistralFile) || has(kMistralIndexFile)) {
+    kind_ = CheckpointKind::kMistral;
+    if (has(kMistralFile)) return OpenSafetensors((folder / kMistralFile).string());
+    return OpenIndex(kMistralIndexFile);
   }
   for (const auto& name : names) {
     if (IsPickleName(name)) RefusePickle((folder / name).string());
   }
-  throw Error("{}: holds no model: there is no {}, no {} and no .gguf file", folder_, kSingleFile,
-              kIndexFile);
+  throw Error("{}: holds no model: there is no {} or {}, no {} and no .gguf file", folder_,
+              kSingleFile, kIndexFile, kMistralFile);
 }
 
 void Checkpoint::OpenFile(const std::string& file) {
@@ -158,24 +157,25 @@ void Checkpoint::OpenFile(const std::string& file) {
   if (HasPickleMagic(start) || IsPickleName(file)) RefusePickle(file);
   if (start.size() < 9 || start[8] != '{')
     throw Error("{}: is neither a GGUF nor a safetensors file", file);
+  if (fs::path(file).filename() == kMistralFile) kind_ = CheckpointKind::kMistral;
   OpenSafetensors(file);
 }
 
-void Checkpoint::OpenIndex(const std::string& index_path) {
-  const auto weight_map = ReadWeightMap(index_path);
+void Checkpoint::OpenIndex(const std::string& index_file) {
+  const auto weight_map = ReadWeightMap((fs::path(folder_) / index_file).string());
   std::map<std::string, size_t> num_tensors;  // by shard
   for (const auto& [tensor, shard] : weight_map) ++num_tensors[shard];
   for (const auto& [shard, count] : num_tensors) {
     const auto file = (fs::path(folder_) / shard).string();
     std::error_code ignored;
     if (!fs::exists(file, ignored))
-      throw Error("{}: is missing, but {} tensors of {} are in it", file, count, kIndexFile);
+      throw Error("{}: is missing, but {} tensors of {} are in it", file, count, index_file);
     OpenSafetensors(file);
     for (const auto& entry : safetensors_files_.back().entries()) {
       const auto listed = weight_map.find(entry.name);
       if (listed == weight_map.end() || listed->second != shard) {
         throw Error("{}: tensor '{}' is in this file, but {} says it is in {}", file,
-                    Printable(entry.name), kIndexFile,
+                    Printable(entry.name), index_file,
                     listed == weight_map.end() ? "no file" : Printable(listed->second));
       }
     }
@@ -183,7 +183,7 @@ void Checkpoint::OpenIndex(const std::string& index_path) {
   for (const auto& [tensor, shard] : weight_map) {
     if (!index_.contains(tensor)) {
       throw Error("{}: tensor '{}' is not in this file, but {} says so",
-                  (fs::path(folder_) / shard).string(), Printable(tensor), kIndexFile);
+                  (fs::path(folder_) / shard).string(), Printable(tensor), index_file);
     }
   }
 }
@@ -258,8 +258,13 @@ void Checkpoint::Add(TensorView tensor) {
   tensors_.push_back(std::move(tensor));
 }
 
+std::string Checkpoint::config_file() const {
+  const bool mistral = kind_ == CheckpointKind::kMistral;
+  return (fs::path(folder_) / (mistral ? "params.json" : "config.json")).string();
+}
+
 void Checkpoint::ReadConfig() {
-  const auto file = (fs::path(folder_) / "config.json").string();
+  const auto file = config_file();
   std::error_code ignored;
   if (!fs::exists(file, ignored)) return;
   JsonLimits limits;
@@ -269,10 +274,8 @@ void Checkpoint::ReadConfig() {
 }
 
 const Json& Checkpoint::config() const {
-  CADRE_CHECK(kind_ == CheckpointKind::kHuggingFace);
-  if (!config_)
-    throw Error("{}: is missing; it says what model the weights are",
-                (fs::path(folder_) / "config.json").string());
+  CADRE_CHECK(kind_ != CheckpointKind::kGguf);
+  if (!config_) throw Error("{}: is missing; it says what model the weights are", config_file());
   return *config_;
 }
 

@@ -22,7 +22,11 @@
 
 namespace cadre {
 
-enum class CheckpointKind { kHuggingFace, kGguf };
+enum class CheckpointKind {
+  kHuggingFace,  // model.safetensors or its shards, config.json
+  kMistral,      // consolidated.safetensors or its shards, params.json
+  kGguf,
+};
 
 struct TensorView {
   std::string name;
@@ -40,7 +44,8 @@ struct TensorView {
 class Checkpoint {
  public:
   // `path`: a folder with model.safetensors, or with model.safetensors.index.json and its shards,
-  // or with one GGUF model (one .gguf file or the parts of one split file); or a .safetensors or
+  // or with one GGUF model (one .gguf file or the parts of one split file), or with
+  // consolidated.safetensors or its index; the first of these that is there. Or a .safetensors or
   // GGUF file (told by its first bytes; of a split file, its first part). Throws Error naming the
   // file and what is wrong.
   static Checkpoint Open(const std::string& path);
@@ -51,9 +56,10 @@ class Checkpoint {
   // In the order of the files: shards by name, tensors by place.
   const std::vector<TensorView>& Tensors() const { return tensors_; }
 
-  // Hugging Face: the config.json beside the weights (an object). Throws Error when that is
+  // The config.json or params.json beside the weights (an object). Throws Error when that is
   // missing; a CADRE_CHECK for GGUF.
   const Json& config() const;
+  std::string config_file() const;  // its path, there or not
   // GGUF: the (first) file with the metadata; null for Hugging Face.
   const GgufFile* gguf() const { return gguf_files_.empty() ? nullptr : &gguf_files_.front(); }
 
@@ -67,7 +73,7 @@ class Checkpoint {
   Checkpoint() = default;
   void OpenFolder();
   void OpenFile(const std::string& file);
-  void OpenIndex(const std::string& index_path);
+  void OpenIndex(const std::string& index_file);
   void OpenSafetensors(const std::string& file);
   void OpenGguf(const std::string& file);
   void OpenGgufParts(int64_t num_parts);

@@ -1,5 +1,5 @@
-// What a model of the family is: the numbers of Mixtral, Mistral and Llama as one struct, read from
-// config.json or GGUF metadata (load.h does that) and checked once. Dense models are the one-expert
+// What a model of the family is: the numbers of Mixtral, Mistral and Llama as one struct, checked
+// once; config_files.h reads it. Dense models are the one-expert
 // case. Source: transformers configuration_mixtral.py, configuration_mistral.py; llama.cpp
 // llama-arch.cpp.
 #pragma once
@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "base/json_fwd.h"
 #include "ops/device.h"
 
 namespace cadre {
@@ -62,12 +61,6 @@ struct ModelConfig {
   // Throws Error naming `name` (the file), the field, what it is and what it must be.
   void Validate(const std::string& name) const;
 };
-
-// From a Hugging Face config.json. Throws Error for an architecture, activation or RoPE scaling
-// Cadre does not run.
-ModelConfig ConfigFromJson(const Json& json, const std::string& name);
-// The config.json that transformers reads back.
-OrderedJson ConfigToJson(const ModelConfig& config);
 
 // What looks wrong without being impossible: a known shape with another theta, window or vocabulary
 // than published. A sentence each, for the user.

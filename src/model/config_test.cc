@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "model/config_files.h"
 #include "model/testing.h"
 
 namespace cadre {

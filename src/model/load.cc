@@ -1,90 +1,27 @@
 #include "model/load.h"
 
 #include <algorithm>
-#include <cmath>
 #include <unordered_set>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "model/config_files.h"
 #include "model/tensor_names.h"
 #include "tensor/quant.h"
 
 namespace cadre {
 namespace {
 
-int64_t GgufHeads(const GgufFile& file, const char* key, int64_t fallback) {
-  if (!file.IsArray(key)) return file.GetInt(key, fallback);
-  const auto per_layer = file.GetIntArray(key);
-  if (per_layer.empty()) throw Error("{}: {} is an empty array", file.name(), key);
-  for (const int64_t heads : per_layer) {
-    if (heads != per_layer[0]) {
-      throw Error("{}: {} differs between layers ({} and {}), which Cadre does not run",
-                  file.name(), key, per_layer[0], heads);
-    }
+TensorLayout LayoutOf(CheckpointKind kind) {
+  switch (kind) {
+    case CheckpointKind::kHuggingFace:
+      return TensorLayout::kHuggingFace;
+    case CheckpointKind::kMistral:
+      return TensorLayout::kMistral;
+    case CheckpointKind::kGguf:
+      return TensorLayout::kGguf;
   }
-  return per_layer[0];
-}
-
-void RefuseRopeScaling(const GgufFile& file) {
-  const std::string type = file.GetString("llama.rope.scaling.type", "none");
-  if (type != "none") {
-    throw Error("{}: llama.rope.scaling.type is '{}' but must be 'none'", file.name(),
-                Printable(type));
-  }
-  const double scale = file.GetFloat("llama.rope.scale_linear", 1.0);
-  if (scale != 1.0)
-    throw Error("{}: llama.rope.scale_linear is {} but must be 1", file.name(), scale);
-}
-
-ModelConfig ConfigFromGguf(const GgufFile& file, bool tied) {
-  const std::string architecture = file.GetString("general.architecture");
-  if (architecture != "llama") {
-    throw Error(
-        "{}: general.architecture is '{}' but must be 'llama' (Mixtral, Mistral and Llama all use "
-        "it)",
-        file.name(), Printable(architecture));
-  }
-  ModelConfig config;
-  config.dim = file.GetInt("llama.embedding_length");
-  config.hidden_dim = GgufHeads(file, "llama.feed_forward_length", 0);
-  config.num_layers = file.GetInt("llama.block_count");
-  config.num_heads = GgufHeads(file, "llama.attention.head_count", 0);
-  config.num_kv_heads = GgufHeads(file, "llama.attention.head_count_kv", config.num_heads);
-  const int64_t quotient = config.num_heads > 0 ? config.dim / config.num_heads : 0;
-  config.head_dim = file.GetInt("llama.attention.key_length",
-                                file.GetInt("llama.rope.dimension_count", quotient));
-  if (file.GetInt("llama.attention.value_length", config.head_dim) != config.head_dim ||
-      file.GetInt("llama.rope.dimension_count", config.head_dim) != config.head_dim) {
-    throw Error("{}: key, value and rope dimensions of a head must all be {}", file.name(),
-                config.head_dim);
-  }
-  config.context_length = file.GetInt("llama.context_length");
-  config.rope_theta = file.GetFloat("llama.rope.freq_base", 10000.0);
-  config.rms_norm_eps = static_cast<float>(file.GetFloat("llama.attention.layer_norm_rms_epsilon"));
-  config.sliding_window = file.GetInt("llama.attention.sliding_window", 0);
-  config.rope_layout = RopeLayout::kInterleaved;
-  config.tie_embeddings = tied;
-  RefuseRopeScaling(file);
-  const int64_t experts = file.GetInt("llama.expert_count", 0);
-  config.architecture = experts > 0 ? "mixtral" : "llama";
-  if (experts > 0) {
-    config.router.num_experts = experts;
-    config.router.top_k = file.GetInt("llama.expert_used_count");
-  }
-  config.vocab_size = file.GetInt("llama.vocab_size", 0);
-  if (config.vocab_size == 0) {
-    const GgufValue* tokens = file.Find("tokenizer.ggml.tokens");
-    if (tokens == nullptr || !file.IsArray("tokenizer.ggml.tokens")) {
-      throw Error("{}: has neither llama.vocab_size nor tokenizer.ggml.tokens", file.name());
-    }
-    config.vocab_size = static_cast<int64_t>(std::get<GgufArray>(tokens->value).count);
-  }
-  config.bos_id = static_cast<int32_t>(
-      std::clamp<int64_t>(file.GetInt("tokenizer.ggml.bos_token_id", 1), 0, INT32_MAX));
-  const int64_t eos = file.GetInt("tokenizer.ggml.eos_token_id", 2);
-  config.eos_ids = {static_cast<int32_t>(std::clamp<int64_t>(eos, 0, INT32_MAX))};
-  config.Validate(file.name());
-  return config;
+  CADRE_CHECK(false && "a kind outside the list");
+  return TensorLayout::kHuggingFace;
 }
 
 // Finds, checks and converts the tensors of one checkpoint.
@@ -94,9 +31,7 @@ class Loader {
       : checkpoint_(checkpoint),
         config_(config),
         norms_(norms),
-        names_(checkpoint.kind() == CheckpointKind::kGguf ? TensorLayout::kGguf
-                                                          : TensorLayout::kHuggingFace,
-               config.router.dense()) {}
+        names_(LayoutOf(checkpoint.kind()), config.router.dense()) {}
 
   ModelWeights Weights() {
     const auto& c = config_;
@@ -129,46 +64,56 @@ class Loader {
     w.wv = Matrix(names_.Attention(l, 'v'), {c.kv_dim(), c.dim});
     w.wo = Matrix(names_.Attention(l, 'o'), {c.dim, c.q_dim()});
     w.ffn_norm = Norm(names_.FfnNorm(l));
-    const bool fused = checkpoint_.Find(names_.FusedGateUp(l)).has_value();
-    if (!c.router.dense()) {
-      w.router =
-          Matrix(fused ? names_.FusedRouter(l) : names_.Router(l), {c.router.num_experts, c.dim});
+    if (c.router.dense()) {
+      w.experts = SeparateExperts(l);
+      return w;
     }
-    w.experts = fused && !c.router.dense() ? FusedExperts(l) : Experts(l);
+    const bool fused = Has(names_.FusedGateUp(l));
+    w.router =
+        Matrix(fused ? names_.FusedRouter(l) : names_.Router(l), {c.router.num_experts, c.dim});
+    const bool merged = checkpoint_.kind() == CheckpointKind::kGguf && !Has(names_.Expert(l, 0, 1));
+    w.experts = fused ? FusedExperts(l) : merged ? MergedExperts(l) : SeparateExperts(l);
     return w;
   }
 
-  std::vector<ExpertWeights> Experts(int64_t l) {
+  bool Has(const std::string& name) const { return checkpoint_.Find(name).has_value(); }
+
+  std::vector<ExpertWeights> SeparateExperts(int64_t l) {
     const auto& c = config_;
-    std::vector<ExpertWeights> experts(static_cast<size_t>(c.router.num_experts));
-    const auto place = [&](int matrix, int64_t rows, int64_t cols, Weight ExpertWeights::*member) {
-      if (checkpoint_.kind() == CheckpointKind::kGguf && !c.router.dense()) {
-        const Weight merged =
-            Matrix(names_.MergedExperts(l, matrix), {c.router.num_experts, rows, cols});
-        for (int64_t e = 0; e < c.router.num_experts; ++e) {
-          experts[static_cast<size_t>(e)].*member = merged.Rows(e * rows, (e + 1) * rows);
-        }
-        return;
-      }
-      for (int64_t e = 0; e < c.router.num_experts; ++e) {
-        experts[static_cast<size_t>(e)].*member = Matrix(names_.Expert(l, e, matrix), {rows, cols});
-      }
-    };
-    place(1, c.hidden_dim, c.dim, &ExpertWeights::w1);
-    place(2, c.dim, c.hidden_dim, &ExpertWeights::w2);
-    place(3, c.hidden_dim, c.dim, &ExpertWeights::w3);
+    std::vector<ExpertWeights> experts;
+    for (int64_t e = 0; e < c.router.num_experts; ++e) {
+      experts.push_back({.w1 = Matrix(names_.Expert(l, e, 1), {c.hidden_dim, c.dim}),
+                         .w2 = Matrix(names_.Expert(l, e, 2), {c.dim, c.hidden_dim}),
+                         .w3 = Matrix(names_.Expert(l, e, 3), {c.hidden_dim, c.dim})});
+    }
     return experts;
   }
 
+  std::vector<ExpertWeights> MergedExperts(int64_t l) {
+    const auto& c = config_;
+    const int64_t f = c.hidden_dim, d = c.dim;
+    const Weight gate = Matrix(names_.MergedExperts(l, 1), {c.router.num_experts, f, d});
+    const Weight down = Matrix(names_.MergedExperts(l, 2), {c.router.num_experts, d, f});
+    const Weight up = Matrix(names_.MergedExperts(l, 3), {c.router.num_experts, f, d});
+    std::vector<ExpertWeights> experts;
+    for (int64_t e = 0; e < c.router.num_experts; ++e) {
+      experts.push_back({.w1 = gate.Rows(e * f, (e + 1) * f),
+                         .w2 = down.Rows(e * d, (e + 1) * d),
+                         .w3 = up.Rows(e * f, (e + 1) * f)});
+    }
+    return experts;
+  }
+
+  // Gate and up in one tensor.
   std::vector<ExpertWeights> FusedExperts(int64_t l) {
     const auto& c = config_;
-    const int64_t f = c.hidden_dim;
-    const Weight gate_up = Matrix(names_.FusedGateUp(l), {c.router.num_experts, 2 * f, c.dim});
-    const Weight down = Matrix(names_.FusedDown(l), {c.router.num_experts, c.dim, f});
+    const int64_t f = c.hidden_dim, d = c.dim;
+    const Weight gate_up = Matrix(names_.FusedGateUp(l), {c.router.num_experts, 2 * f, d});
+    const Weight down = Matrix(names_.FusedDown(l), {c.router.num_experts, d, f});
     std::vector<ExpertWeights> experts;
     for (int64_t e = 0; e < c.router.num_experts; ++e) {
       experts.push_back({.w1 = gate_up.Rows(2 * f * e, 2 * f * e + f),
-                         .w2 = down.Rows(c.dim * e, c.dim * (e + 1)),
+                         .w2 = down.Rows(d * e, d * (e + 1)),
                          .w3 = gate_up.Rows(2 * f * e + f, 2 * f * (e + 1))});
     }
     return experts;
@@ -214,13 +159,6 @@ std::string UnusedWarning(const std::vector<std::string>& unused) {
 }
 
 }  // namespace
-
-ModelConfig ConfigOf(const Checkpoint& checkpoint) {
-  if (checkpoint.gguf() != nullptr) {
-    return ConfigFromGguf(*checkpoint.gguf(), !checkpoint.Find("output.weight").has_value());
-  }
-  return ConfigFromJson(checkpoint.config(), checkpoint.folder() + "/config.json");
-}
 
 LoadedModel LoadedModel::Load(const std::string& path) {
   LoadedModel loaded;

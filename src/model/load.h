@@ -13,9 +13,6 @@
 
 namespace cadre {
 
-// The configuration a checkpoint states, validated. Throws Error.
-ModelConfig ConfigOf(const Checkpoint& checkpoint);
-
 // A model and the files that hold its weights.
 class LoadedModel {
  public:

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "formats/gguf_writer.h"
 #include "formats/safetensors.h"
+#include "model/config_files.h"
 #include "model/rope_rows.h"
 #include "model/tensor_names.h"
 #include "tensor/quant.h"
@@ -20,12 +21,28 @@ uint32_t GgufFileType(DType type) {
       return 1;
     case DType::kQ4_0:
       return 2;
+    case DType::kQ4_1:
+      return 3;
     case DType::kQ8_0:
       return 7;
+    case DType::kQ5_0:
+      return 8;
+    case DType::kQ5_1:
+      return 9;
+    case DType::kQ2_K:
+      return 10;
+    case DType::kQ3_K:
+      return 12;
     case DType::kQ4_K:
       return 14;
+    case DType::kQ5_K:
+      return 16;
     case DType::kQ6_K:
       return 18;
+    case DType::kIQ4_NL:
+      return 25;
+    case DType::kIQ4_XS:
+      return 30;
     case DType::kBF16:
       return 32;
   }

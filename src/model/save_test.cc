@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/json.h"
+#include "model/config_files.h"
 #include "model/load.h"
 #include "model/testing.h"
 

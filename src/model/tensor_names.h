@@ -1,5 +1,5 @@
 // What tensors are called in the layouts Cadre reads and writes. Source: transformers
-// conversion_mapping.py; gguf-py tensor_mapping.py.
+// conversion_mapping.py; mistral-inference transformer.py; gguf-py tensor_mapping.py.
 #pragma once
 
 #include <cstdint>
@@ -10,31 +10,31 @@ namespace cadre {
 
 enum class TensorLayout {
   kHuggingFace,  // model.layers.0.self_attn.q_proj.weight
+  kMistral,      // layers.0.attention.wq.weight
   kGguf,         // blk.0.attn_q.weight
 };
 
 class TensorNames {
  public:
-  explicit TensorNames(TensorLayout layout, bool dense)
-      : gguf_(layout == TensorLayout::kGguf), dense_(dense) {}
+  TensorNames(TensorLayout layout, bool dense);
 
-  std::string Embedding() const {
-    return gguf_ ? "token_embd.weight" : "model.embed_tokens.weight";
-  }
-  std::string FinalNorm() const { return gguf_ ? "output_norm.weight" : "model.norm.weight"; }
-  std::string Head() const { return gguf_ ? "output.weight" : "lm_head.weight"; }
+  std::string Embedding() const;
+  std::string FinalNorm() const;
+  std::string Head() const;
   std::string AttnNorm(int64_t layer) const;
   std::string FfnNorm(int64_t layer) const;
   // projection: 'q', 'k', 'v' or 'o'.
   std::string Attention(int64_t layer, char projection) const;
   std::string Router(int64_t layer) const;
-  // matrix: 1 (gate), 2 (down) or 3 (up). A 2-D tensor per expert; in a dense model the layer's one
-  // FFN.
+  // matrix: 1 (gate), 2 (down) or 3 (up). A 2-D tensor per expert (in GGUF: files of before April
+  // 2024); in a dense model the layer's one FFN.
   std::string Expert(int64_t layer, int64_t expert, int matrix) const;
-  // GGUF: all experts' matrix as one 3-D tensor.
+
+  // Tensors that hold all experts of a layer.
+  // GGUF: one 3-D tensor per matrix, [E, f, d] or [E, d, f].
   std::string MergedExperts(int64_t layer, int matrix) const;
-  // Hugging Face, transformers 5: [E, 2f, d] (gate rows first) and [E, d, f]; the router beside
-  // them.
+  // Gate and up in one, [E, 2f, d], gate rows first: GGUF of 2026, transformers 5 (which names the
+  // others FusedDown, [E, d, f], and FusedRouter). Empty in Mistral's layout, which has no such.
   std::string FusedGateUp(int64_t layer) const;
   std::string FusedDown(int64_t layer) const;
   std::string FusedRouter(int64_t layer) const;
@@ -43,8 +43,12 @@ class TensorNames {
   static bool IsIgnored(std::string_view name);
 
  private:
-  std::string Prefix(int64_t layer) const;
-  bool gguf_;
+  struct Spelling;
+  static const Spelling& SpellingOf(TensorLayout layout);
+  std::string InLayer(int64_t layer, std::string_view name) const;
+
+  const Spelling& spelling_;
+  TensorLayout layout_;
   bool dense_;
 };
 

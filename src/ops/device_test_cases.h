@@ -37,12 +37,35 @@ inline void ExpectWithin(const std::vector<float>& got, const std::vector<float>
   }
 }
 
+// Where the levels are in a block of a type with offsets; empty for others.
+struct ByteRange {
+  int begin = 0, end = 0;
+  bool empty() const { return begin == end; }
+  int size() const { return end - begin; }
+};
+inline ByteRange LevelBytes(DType type) {
+  switch (type) {
+    case DType::kQ4_1:
+      return {4, 20};
+    case DType::kQ5_1:
+      return {4, 24};
+    case DType::kQ2_K:
+      return {16, 80};
+    case DType::kQ4_K:
+      return {16, 144};
+    case DType::kQ5_K:
+      return {16, 176};
+    default:
+      return {};
+  }
+}
+
 // A weight in the stored form of `type`, from normal values, at an odd address.
 struct TestWeight {
   std::vector<std::byte> bytes;
   Weight weight;
   std::vector<float> values;   // [rows, cols] decoded
-  std::vector<float> offsets;  // [rows, cols] what Q4_K subtracts; 0 for others
+  std::vector<float> offsets;  // [rows, cols] what is added to level * scale; 0 for most types
 
   TestWeight(DType type, int64_t rows, int64_t cols, uint64_t seed) {
     const auto size = static_cast<size_t>(rows * cols);
@@ -52,11 +75,13 @@ struct TestWeight {
     values.resize(size);
     offsets.resize(size);
     DecodeRow(type, weight.data, values);
-    if (type != DType::kQ4_K) return;
-    std::vector<std::byte> no_levels =
-        bytes;  // with all levels 0 a block decodes to minus its offsets
-    for (size_t block = 1; block < bytes.size(); block += 144) {
-      std::fill_n(no_levels.begin() + static_cast<ptrdiff_t>(block) + 16, 128, std::byte{0});
+    const auto levels = LevelBytes(type);
+    if (levels.empty()) return;
+    std::vector<std::byte> no_levels = bytes;  // with all levels 0 a block decodes to its offsets
+    for (size_t block = 1; block < bytes.size();
+         block += static_cast<size_t>(Info(type).block_bytes)) {
+      std::fill_n(no_levels.begin() + static_cast<ptrdiff_t>(block) + levels.begin, levels.size(),
+                  std::byte{0});
     }
     DecodeRow(type, no_levels.data() + 1, offsets);
   }
@@ -70,7 +95,7 @@ inline std::vector<float> RunMatMul(Device& device, const std::vector<float>& x,
 }
 
 // Each product is rounded on its own at worst, with, for bytes, both scales and the group's sum;
-// the reference's decoded Q4_K value is a rounded difference. Rounding to bytes moves x by up to
+// the reference's decoded value may be a rounded difference. Rounding to bytes moves x by up to
 // half a step.
 inline void CheckMatMul(Device& device, DType type, ActivationType activation, int64_t tokens,
                         int64_t rows, int64_t cols) {

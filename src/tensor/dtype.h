@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace cadre {
@@ -12,9 +13,17 @@ enum class DType : uint8_t {
   kF32 = 0,
   kF16 = 1,
   kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
   kQ8_0 = 8,
+  kQ2_K = 10,
+  kQ3_K = 11,
   kQ4_K = 12,
+  kQ5_K = 13,
   kQ6_K = 14,
+  kIQ4_NL = 20,
+  kIQ4_XS = 23,
   kBF16 = 30,
 };
 
@@ -26,6 +35,7 @@ struct DTypeInfo {
 };
 
 const DTypeInfo& Info(DType type);
+std::span<const DTypeInfo> AllDTypes();  // floats first, then by bits
 std::optional<DType> DTypeFromGgml(uint32_t ggml_id);
 // Case does not matter: "q4_k" and "Q4_K".
 std::optional<DType> DTypeFromName(std::string_view name);

@@ -20,7 +20,7 @@ TEST(DType, EveryTypeIsFoundByNameInAnyCaseAndByNumber) {
 }
 
 TEST(DType, OthersAreNotFound) {
-  EXPECT_EQ(DTypeFromGgml(3), std::nullopt);
+  EXPECT_EQ(DTypeFromGgml(9), std::nullopt);
   EXPECT_EQ(DTypeFromGgml(256 + 2), std::nullopt);
   EXPECT_EQ(DTypeFromGgml(0xffffffff), std::nullopt);
   EXPECT_EQ(DTypeFromName(""), std::nullopt);

@@ -1,6 +1,5 @@
 // The stored block types, decoded and encoded by plain loops: the truth that every kernel is tested
-// against. Layouts: ggml's block_q4_0, block_q8_0, block_q4_K, block_q6_K; F16, BF16 and F32 are
-// blocks of one.
+// against. Layouts: ggml's block_q4_0 to block_iq4_xs; F16, BF16 and F32 are blocks of one.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +15,8 @@ namespace cadre {
 void DecodeRow(DType type, const std::byte* bytes, std::span<float> out);
 
 // Encodes the values (a multiple of the block) into RowBytes(type, values.size()) bytes. Q4_0,
-// Q8_0: ggml's rounding. Q4_K, Q6_K: scales searched for the least squared error. F16, BF16:
-// nearest even.
+// Q4_1, Q5_0, Q5_1, Q8_0: ggml's rounding. K and IQ4 types: scales searched for the least squared
+// error. F16, BF16: nearest even.
 void EncodeRow(DType type, std::span<const float> values, std::byte* bytes);
 
 }  // namespace cadre

@@ -4,20 +4,31 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <span>
 
 #include "tensor/float16.h"
 
 namespace cadre {
 namespace {
 
-// Nearest level of [min, max].
-int Level(float value, int min, int max) {
+// Nearest integer of [min, max].
+int NearestInt(float value, int min, int max) {
   return TruncatedInt(std::floor(value + 0.5f), min, max);
 }
 
-float NearestF16(double value) {
-  return ToFloat(ToF16(std::clamp(static_cast<float>(value), -65504.0f, 65504.0f)));
+// Nearest of the levels; of two as near, the upper. NaN gives the lowest.
+int8_t NearestLevel(float value, std::span<const int8_t> levels) {
+  const int low = levels.front(), high = levels.back();
+  if (high - low + 1 == std::ssize(levels))
+    return static_cast<int8_t>(NearestInt(value, low, high));
+  int8_t nearest = levels.front();
+  for (const int8_t level : levels) {
+    if (static_cast<float>(nearest + level) <= 2 * value) nearest = level;
+  }
+  return nearest;
+}
+
+std::span<const float> Part(const float* values, int j, int size) {
+  return {values + j * size, static_cast<size_t>(size)};
 }
 
 // value ~ step * q - offset over one sub-block, both >= 0.
@@ -43,30 +54,31 @@ Affine SolveAffine(std::span<const float> x, const uint8_t* q) {
 }
 
 // Rounds x to levels of the affine and returns the squared error.
-double RoundAffine(std::span<const float> x, float step, float offset, uint8_t* q) {
+double RoundAffine(std::span<const float> x, float step, float offset, int max_q, uint8_t* q) {
   const float inverse = step > 0 ? 1 / step : 0;
   double error = 0;
   for (size_t i = 0; i < x.size(); ++i) {
-    q[i] = static_cast<uint8_t>(Level((x[i] + offset) * inverse, 0, 15));
+    q[i] = static_cast<uint8_t>(NearestInt((x[i] + offset) * inverse, 0, max_q));
     const double miss = static_cast<double>(step * static_cast<float>(q[i]) - offset) - x[i];
     error += miss * miss;
   }
   return error;
 }
 
-Affine SearchAffine(std::span<const float> x) {
+Affine SearchAffine(std::span<const float> x, int max_q) {
   const float low = std::min(0.0f, *std::min_element(x.begin(), x.end()));
   const float high = std::max(0.0f, *std::max_element(x.begin(), x.end()));
   Affine best;
-  uint8_t q[32];
-  double best_error = RoundAffine(x, 0, 0, q);
-  // Clipping the range a little can pay: the first guesses spread 15 levels over more or less than
+  uint8_t q[kSuperBlock];
+  double best_error = RoundAffine(x, 0, 0, max_q, q);
+  // Clipping the range a little can pay: the first guesses spread the levels over more or less than
   // [low, high].
-  for (int guess = 0; guess <= 12; ++guess) {
-    float step = (high - low) / (13.0f + 0.25f * static_cast<float>(guess));
+  const auto levels = static_cast<float>(max_q);
+  for (int guess = -8; guess <= 4; ++guess) {
+    float step = (high - low) / (levels + levels / 60 * static_cast<float>(guess));
     float offset = -low;
     for (int round = 0; round < 3; ++round) {
-      const double error = RoundAffine(x, step, offset, q);
+      const double error = RoundAffine(x, step, offset, max_q, q);
       if (error < best_error) {
         best_error = error;
         best = {step, offset};
@@ -79,43 +91,43 @@ Affine SearchAffine(std::span<const float> x) {
   return best;
 }
 
-std::span<const float> Part(const float* values, int j, int size) {
-  return {values + j * size, static_cast<size_t>(size)};
-}
-
 // The best scale and min of sub-block j for the block scales, one step around the nearest; writes
 // levels, returns the error.
-double RoundSubBlock(const float* values, int j, const Affine& wanted, AffineBlock& block) {
-  const auto x = Part(values, j, 32);
+double RoundSubBlock(const float* values, int j, const Affine& wanted, const AffineFormat& format,
+                     AffineBlock& block) {
+  const auto x = Part(values, j, format.sub_size);
+  const int max = format.max_scale;
   const float inverse_d = block.d > 0 ? 1 / block.d : 0;
   const float inverse_dmin = block.dmin > 0 ? 1 / block.dmin : 0;
-  const int scale0 = Level(static_cast<float>(wanted.step) * inverse_d, 0, 63);
-  const int min0 = Level(static_cast<float>(wanted.offset) * inverse_dmin, 0, 63);
+  const int scale0 = NearestInt(static_cast<float>(wanted.step) * inverse_d, 0, max);
+  const int min0 = NearestInt(static_cast<float>(wanted.offset) * inverse_dmin, 0, max);
   double best_error = std::numeric_limits<double>::infinity();
-  uint8_t q[32];
-  std::fill_n(block.q + 32 * j, 32, uint8_t{0});
+  uint8_t q[kSuperBlock];
+  uint8_t* best_q = block.q + j * format.sub_size;
+  std::fill_n(best_q, format.sub_size, uint8_t{0});
   block.scale[j] = block.min[j] = 0;
-  for (int scale = std::max(0, scale0 - 1); scale <= std::min(63, scale0 + 1); ++scale) {
-    for (int min = std::max(0, min0 - 1); min <= std::min(63, min0 + 1); ++min) {
+  for (int scale = std::max(0, scale0 - 1); scale <= std::min(max, scale0 + 1); ++scale) {
+    for (int min = std::max(0, min0 - 1); min <= std::min(max, min0 + 1); ++min) {
       const float step = block.d * static_cast<float>(scale);
       const float offset = block.dmin * static_cast<float>(min);
-      const double error = RoundAffine(x, step, offset, q);
+      const double error = RoundAffine(x, step, offset, format.max_q, q);
       if (!(error < best_error)) continue;
       best_error = error;
       block.scale[j] = scale;
       block.min[j] = min;
-      std::copy_n(q, 32, block.q + 32 * j);
+      std::copy_n(q, format.sub_size, best_q);
     }
   }
   return best_error;
 }
 
 // Least squares for (d, dmin) with everything else as it stands.
-void RefitAffine(const float* values, AffineBlock& block) {
+void Refit(const float* values, const AffineFormat& format, AffineBlock& block) {
   double aa = 0, ab = 0, bb = 0, xa = 0, xb = 0;  // columns a = scale * q, b = -min
-  for (size_t i = 0; i < 256; ++i) {
-    const double a = block.scale[i / 32] * block.q[i];
-    const double b = -block.min[i / 32];
+  for (int i = 0; i < kSuperBlock; ++i) {
+    const int j = i / format.sub_size;
+    const double a = block.scale[j] * block.q[i];
+    const double b = -block.min[j];
     aa += a * a, ab += a * b, bb += b * b;
     xa += values[i] * a, xb += values[i] * b;
   }
@@ -128,16 +140,16 @@ void RefitAffine(const float* values, AffineBlock& block) {
   }
 }
 
-// Least-squares step for the given levels of one sub-block of 16, and what is left of the squared
+// Least-squares step for the levels nearest to x * inverse, and what they take off the squared
 // error, up to sum x^2.
-struct Symmetric {
+struct Scaled {
   double step = 0, gain = 0;
 };
 
-Symmetric SolveSymmetric(std::span<const float> x, double inverse) {
+Scaled SolveLevels(std::span<const float> x, std::span<const int8_t> levels, double inverse) {
   double qq = 0, xq = 0;
   for (const float value : x) {
-    const double q = Level(static_cast<float>(value * inverse), -32, 31);
+    const double q = NearestLevel(static_cast<float>(value * inverse), levels);
     qq += q * q;
     xq += value * q;
   }
@@ -145,55 +157,61 @@ Symmetric SolveSymmetric(std::span<const float> x, double inverse) {
   return {xq / qq, xq * xq / qq};
 }
 
-double SearchSymmetric(std::span<const float> x) {
+double SearchStep(std::span<const float> x, std::span<const int8_t> levels) {
   float extreme = 0;
   for (const float value : x) {
     if (std::abs(value) > std::abs(extreme)) extreme = value;
   }
   if (extreme == 0) return 0;
-  Symmetric best;
-  // The extreme may map to any level near either end: -32 has one level more than 31.
+  Scaled best;
+  // The extreme may map to any place near either end, or a little beyond.
+  const double low = levels.front(), low_gap = levels[1] - low;
+  const double high = levels.back(), high_gap = high - levels[levels.size() - 2];
   for (int guess = -12; guess <= 12; ++guess) {
-    for (const double end : {-32.0, 31.0}) {
-      const Symmetric solved = SolveSymmetric(x, (end + 0.1 * guess) / extreme);
+    for (const double end : {low + 0.1 * guess * low_gap, high + 0.1 * guess * high_gap}) {
+      const Scaled solved = SolveLevels(x, levels, end / extreme);
       if (solved.gain > best.gain) best = solved;
     }
   }
   return best.step;
 }
 
-double RoundSymmetric(std::span<const float> x, float step, int8_t* q) {
+double RoundLevels(std::span<const float> x, float step, std::span<const int8_t> levels,
+                   int8_t* level) {
   const float inverse = step != 0 ? 1 / step : 0;
   double error = 0;
   for (size_t i = 0; i < x.size(); ++i) {
-    q[i] = static_cast<int8_t>(inverse == 0 ? 0 : Level(x[i] * inverse, -32, 31));
-    const double miss = static_cast<double>(step * static_cast<float>(q[i])) - x[i];
+    level[i] = NearestLevel(inverse == 0 ? 0.0f : x[i] * inverse, levels);
+    const double miss = static_cast<double>(step * static_cast<float>(level[i])) - x[i];
     error += miss * miss;
   }
   return error;
 }
 
-double RoundSubBlock(const float* values, int j, double wanted, SymmetricBlock& block) {
-  const auto x = Part(values, j, 16);
-  const int scale0 = block.d != 0 ? Level(static_cast<float>(wanted) / block.d, -128, 127) : 0;
+double RoundSubBlock(const float* values, int j, double wanted, const LevelFormat& format,
+                     LevelBlock& block) {
+  const auto x = Part(values, j, format.sub_size);
+  const int min = format.min_scale, max = format.max_scale;
+  const int scale0 = block.d != 0 ? NearestInt(static_cast<float>(wanted) / block.d, min, max) : 0;
   double best_error = std::numeric_limits<double>::infinity();
-  int8_t q[16];
-  std::fill_n(block.q + 16 * j, 16, int8_t{0});
+  int8_t level[kSuperBlock];
+  int8_t* best_level = block.level + j * format.sub_size;
+  std::fill_n(best_level, format.sub_size, NearestLevel(0, format.levels));
   block.scale[j] = 0;
-  for (int scale = std::max(-128, scale0 - 1); scale <= std::min(127, scale0 + 1); ++scale) {
-    const double error = RoundSymmetric(x, block.d * static_cast<float>(scale), q);
+  for (int scale = std::max(min, scale0 - 1); scale <= std::min(max, scale0 + 1); ++scale) {
+    const double error = RoundLevels(x, block.d * static_cast<float>(scale), format.levels, level);
     if (!(error < best_error)) continue;
     best_error = error;
     block.scale[j] = scale;
-    std::copy_n(q, 16, block.q + 16 * j);
+    std::copy_n(level, format.sub_size, best_level);
   }
   return best_error;
 }
 
-void RefitSymmetric(const float* values, SymmetricBlock& block) {
+void Refit(const float* values, const LevelFormat& format, LevelBlock& block) {
   double aa = 0, xa = 0;
-  for (size_t i = 0; i < 256; ++i) {
-    const double a = block.scale[i / 16] * block.q[i];
+  for (int i = 0; i < kSuperBlock; ++i) {
+    const double a = block.scale[i / format.sub_size] * block.level[i];
     aa += a * a;
     xa += values[i] * a;
   }
@@ -201,18 +219,18 @@ void RefitSymmetric(const float* values, SymmetricBlock& block) {
 }
 
 // Rounds all sub-blocks, then refits the block scales while that helps.
-template <typename Block, typename Wanted, typename Refit>
-Block Descend(const float* values, Block block, const Wanted& wanted, Refit refit) {
+template <typename Block, typename Format, typename Wanted>
+Block Descend(const float* values, Block block, const Format& format, const Wanted& wanted) {
   const auto round = [&](Block& b) {
     double error = 0;
-    for (size_t j = 0; j < wanted.size(); ++j)
-      error += RoundSubBlock(values, static_cast<int>(j), wanted[j], b);
+    for (int j = 0; j < kSuperBlock / format.sub_size; ++j)
+      error += RoundSubBlock(values, j, wanted[static_cast<size_t>(j)], format, b);
     return error;
   };
   double error = round(block);
   for (int i = 0; i < 3; ++i) {
     Block next = block;
-    refit(values, next);
+    Refit(values, format, next);
     const double next_error = round(next);
     if (!(next_error < error)) break;
     error = next_error;
@@ -223,30 +241,42 @@ Block Descend(const float* values, Block block, const Wanted& wanted, Refit refi
 
 }  // namespace
 
-AffineBlock SearchAffineBlock(const float* values) {
-  std::array<Affine, 8> wanted;
-  double max_step = 0, max_offset = 0;
-  for (size_t j = 0; j < 8; ++j) {
-    wanted[j] = SearchAffine(Part(values, static_cast<int>(j), 32));
-    max_step = std::max(max_step, wanted[j].step);
-    max_offset = std::max(max_offset, wanted[j].offset);
-  }
-  AffineBlock block = {};
-  block.d = NearestF16(max_step / 63);
-  block.dmin = NearestF16(max_offset / 63);
-  return Descend(values, block, wanted, RefitAffine);
+float NearestF16(double value) {
+  return ToFloat(ToF16(std::clamp(static_cast<float>(value), -65504.0f, 65504.0f)));
 }
 
-SymmetricBlock SearchSymmetricBlock(const float* values) {
-  std::array<double, 16> wanted;
-  double extreme = 0;
-  for (size_t j = 0; j < 16; ++j) {
-    wanted[j] = SearchSymmetric(Part(values, static_cast<int>(j), 16));
-    if (std::abs(wanted[j]) > std::abs(extreme)) extreme = wanted[j];
+AffineBlock SearchAffineBlock(const float* values, const AffineFormat& format) {
+  std::array<Affine, kMaxSubBlocks> wanted;
+  double max_step = 0, max_offset = 0;
+  for (int j = 0; j < kSuperBlock / format.sub_size; ++j) {
+    Affine& affine = wanted[static_cast<size_t>(j)];
+    affine = SearchAffine(Part(values, j, format.sub_size), format.max_q);
+    max_step = std::max(max_step, affine.step);
+    max_offset = std::max(max_offset, affine.offset);
   }
-  SymmetricBlock block = {};
-  block.d = NearestF16(extreme / -128);
-  return Descend(values, block, wanted, RefitSymmetric);
+  AffineBlock block = {};
+  block.d = NearestF16(max_step / format.max_scale);
+  block.dmin = NearestF16(max_offset / format.max_scale);
+  return Descend(values, block, format, wanted);
+}
+
+LevelBlock SearchLevelBlock(const float* values, const LevelFormat& format) {
+  std::array<double, kMaxSubBlocks> wanted;
+  double extreme = 0;
+  for (int j = 0; j < kSuperBlock / format.sub_size; ++j) {
+    double& step = wanted[static_cast<size_t>(j)];
+    step = SearchStep(Part(values, j, format.sub_size), format.levels);
+    if (std::abs(step) > std::abs(extreme)) extreme = step;
+  }
+  LevelBlock block = {};
+  block.d = NearestF16(extreme / format.min_scale);
+  return Descend(values, block, format, wanted);
+}
+
+float SearchLevels(std::span<const float> values, std::span<const int8_t> levels, int8_t* level) {
+  const float d = NearestF16(SearchStep(values, levels));
+  RoundLevels(values, d, levels, level);
+  return d;
 }
 
 }  // namespace cadre

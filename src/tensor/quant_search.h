@@ -1,35 +1,56 @@
-// The search for the scales of a 256-value block: levels, sub-block scales and block scales that
-// leave a small squared error. Coordinate descent: levels are rounded, scales solved by least
-// squares or tried one step up and down, in turn. Knows nothing of how a block is packed. Values
-// that are not finite give some block, never a crash.
+// The search for the scales of a block: levels, sub-block scales and block scales that leave a
+// small squared error. Coordinate descent: levels are rounded, scales solved by least squares or
+// tried one step up and down, in turn. Knows nothing of how a block is packed. Values that are not
+// finite give some block, never a crash.
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace cadre {
 
-// value[i] ~ d * scale[i / 32] * q[i] - dmin * min[i / 32]. q in [0, 15], scale and min in [0, 63];
-// d, dmin >= 0, exact in F16.
-struct AffineBlock {
-  uint8_t q[256];
-  int scale[8];
-  int min[8];
-  float d, dmin;
-};
-AffineBlock SearchAffineBlock(const float* values);
+inline constexpr int kSuperBlock = 256;   // values of a block with sub-blocks
+inline constexpr int kMaxSubBlocks = 16;  // of it
 
-// value[i] ~ d * scale[i / 16] * q[i]. q in [-32, 31], scale in [-128, 127]; d exact in F16.
-struct SymmetricBlock {
-  int8_t q[256];
-  int scale[16];
-  float d;
+// value[i] ~ d * scale[j] * q[i] - dmin * min[j], j = i / sub_size: q in [0, max_q], scale and min
+// in [0, max_scale].
+struct AffineFormat {
+  int sub_size;
+  int max_q;
+  int max_scale;
 };
-SymmetricBlock SearchSymmetricBlock(const float* values);
+struct AffineBlock {
+  uint8_t q[kSuperBlock];
+  int scale[kMaxSubBlocks];
+  int min[kMaxSubBlocks];
+  float d, dmin;  // >= 0, exact in F16
+};
+AffineBlock SearchAffineBlock(const float* values, const AffineFormat& format);
+
+// value[i] ~ d * scale[j] * level[i], j = i / sub_size: level one of `levels`, scale in
+// [min_scale, max_scale], |min_scale| the larger.
+struct LevelFormat {
+  int sub_size;
+  std::span<const int8_t> levels;  // ascending, of both signs
+  int min_scale, max_scale;
+};
+struct LevelBlock {
+  int8_t level[kSuperBlock];
+  int scale[kMaxSubBlocks];
+  float d;  // exact in F16
+};
+LevelBlock SearchLevelBlock(const float* values, const LevelFormat& format);
+
+// value[i] ~ d * level[i] over the whole of `values`. Returns d, exact in F16.
+float SearchLevels(std::span<const float> values, std::span<const int8_t> levels, int8_t* level);
 
 // `value` cut towards zero, within [min, max]; NaN gives min.
 inline int TruncatedInt(float value, int min, int max) {
   if (!(value > static_cast<float>(min))) return min;
   return value < static_cast<float>(max) ? static_cast<int>(value) : max;
 }
+
+// The nearest F16, the largest finite one for what is beyond it.
+float NearestF16(double value);
 
 }  // namespace cadre

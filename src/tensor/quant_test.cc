@@ -15,8 +15,15 @@
 namespace cadre {
 namespace {
 
-constexpr DType kAllTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0,
-                               DType::kQ8_0, DType::kQ4_K, DType::kQ6_K};
+std::vector<DType> Types(bool (*wanted)(DType)) {
+  std::vector<DType> types;
+  for (const auto& info : AllDTypes()) {
+    if (wanted(info.type)) types.push_back(info.type);
+  }
+  return types;
+}
+const std::vector<DType> kAllTypes = Types([](DType) { return true; });
+const std::vector<DType> kBlockTypes = Types(IsQuantised);
 
 std::vector<float> Normals(int64_t count, uint64_t seed, double scale = 1.0) {
   Random random(seed);
@@ -76,7 +83,7 @@ TEST(Quant, DecodesTheReferenceVectorsBitForBit) {
       }
     }
   }
-  EXPECT_GE(num_types, 4);
+  EXPECT_EQ(num_types, 12);
 }
 
 TEST(Quant, AnyBytesDecodeAtAnyAlignment) {
@@ -179,12 +186,55 @@ TEST(Quant, TheSearchBeatsPlainRounding) {
   EXPECT_LT(RelativeError(values, RoundTrip(DType::kQ6_K, values)), RelativeError(values, plain6));
 }
 
-// Encoding what a block holds finds it again, or something within a thousandth of it.
-TEST(Quant, EncodingADecodedRowLosesAlmostNothing) {
-  for (const DType type : {DType::kQ4_0, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K}) {
-    const auto once = RoundTrip(type, Normals(256 * 50, 4));
-    EXPECT_LT(RelativeError(once, RoundTrip(type, once)), type == DType::kQ4_K ? 0.02 : 0.002)
+// The error each type leaves of normal values, as a share of them: what its bits allow. The simple
+// types and IQ4_NL reach what ggml's reach; the searched ones are at or below them.
+TEST(Quant, ErrorsAreWhatTheBitsAllow) {
+  const auto values = Normals(256 * 200, 8, 0.02);
+  const std::pair<DType, double> most[] = {
+      {DType::kQ8_0, 0.0063},  {DType::kQ6_K, 0.018}, {DType::kQ5_1, 0.040},
+      {DType::kQ5_0, 0.044},   {DType::kQ5_K, 0.036}, {DType::kQ4_1, 0.082},
+      {DType::kQ4_0, 0.092},   {DType::kQ4_K, 0.074}, {DType::kIQ4_NL, 0.080},
+      {DType::kIQ4_XS, 0.082}, {DType::kQ3_K, 0.16},  {DType::kQ2_K, 0.30}};
+  for (const auto& [type, bound] : most) {
+    const double error = RelativeError(values, RoundTrip(type, values));
+    EXPECT_LT(error, bound) << Info(type).name;
+    EXPECT_GT(error, bound / 2) << Info(type).name;
+  }
+  EXPECT_EQ(std::size(most), kBlockTypes.size());
+}
+
+// Encoding what a block holds finds it again, or something near it: types with few levels and
+// coarse scales can settle on a neighbour.
+TEST(Quant, EncodingADecodedRowLosesLittle) {
+  for (const DType type : kBlockTypes) {
+    const auto values = Normals(256 * 50, 4);
+    const auto once = RoundTrip(type, values);
+    EXPECT_LT(RelativeError(once, RoundTrip(type, once)), 0.3 * RelativeError(values, once))
         << Info(type).name;
+  }
+}
+
+// Levels, scales and minima of random blocks, packed, decode to what the fields say.
+TEST(Quant, EveryBitOfABlockIsEncodedWhereItIsDecoded) {
+  Random random(15);
+  for (const DType type : kBlockTypes) {
+    const auto& info = Info(type);
+    std::vector<bool> seen(static_cast<size_t>(info.block_bytes) * 8);
+    for (int round = 0; round < 200; ++round) {
+      auto values = Normals(info.block_elems, static_cast<uint64_t>(100 + round));
+      // Sub-blocks of unlike size and place use all bits of the scales and minima.
+      for (size_t i = 0; i < values.size(); ++i) {
+        values[i] = (values[i] + (round % 3 == 0 ? 2.0f : 0.0f)) *
+                    static_cast<float>(1 + (i / 16 * 7 + static_cast<size_t>(round)) % 16) *
+                    (round % 2 == 0 ? 1.0f : -1.0f);
+      }
+      const auto bytes = Encoded(type, values);
+      for (size_t bit = 0; bit < seen.size(); ++bit)
+        if ((static_cast<int>(bytes[bit / 8]) >> bit % 8 & 1) != 0) seen[bit] = true;
+    }
+    int unused = 0;
+    for (const bool bit : seen) unused += bit ? 0 : 1;
+    EXPECT_LE(unused, 12) << Info(type).name;  // the high bits of the F16 scales
   }
 }
 

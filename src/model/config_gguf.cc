@@ -1,0 +1,99 @@
+#include <algorithm>
+
+#include "base/error.h"
+#include "model/config_files.h"
+
+namespace cadre {
+namespace {
+
+int64_t GgufHeads(const GgufFile& file, const char* key, int64_t fallback) {
+  if (!file.IsArray(key)) return file.GetInt(key, fallback);
+  const auto per_layer = file.GetIntArray(key);
+  if (per_layer.empty()) throw Error("{}: {} is an empty array", file.name(), key);
+  for (const int64_t heads : per_layer) {
+    if (heads != per_layer[0]) {
+      throw Error("{}: {} differs between layers ({} and {}), which Cadre does not run",
+                  file.name(), key, per_layer[0], heads);
+    }
+  }
+  return per_layer[0];
+}
+
+void RefuseRopeScaling(const GgufFile& file) {
+  const std::string type = file.GetString("llama.rope.scaling.type", "none");
+  if (type != "none") {
+    throw Error("{}: llama.rope.scaling.type is '{}' but must be 'none'", file.name(),
+                Printable(type));
+  }
+  const double scale = file.GetFloat("llama.rope.scale_linear", 1.0);
+  if (scale != 1.0)
+    throw Error("{}: llama.rope.scale_linear is {} but must be 1", file.name(), scale);
+}
+
+}  // namespace
+
+ModelConfig ConfigFromGguf(const GgufFile& file, bool tie_embeddings) {
+  const std::string architecture = file.GetString("general.architecture");
+  if (architecture != "llama") {
+    throw Error(
+        "{}: general.architecture is '{}' but must be 'llama' (Mixtral, Mistral and Llama all use "
+        "it)",
+        file.name(), Printable(architecture));
+  }
+  ModelConfig config;
+  config.dim = file.GetInt("llama.embedding_length");
+  config.hidden_dim = GgufHeads(file, "llama.feed_forward_length", 0);
+  config.num_layers = file.GetInt("llama.block_count");
+  config.num_heads = GgufHeads(file, "llama.attention.head_count", 0);
+  config.num_kv_heads = GgufHeads(file, "llama.attention.head_count_kv", config.num_heads);
+  const int64_t quotient = config.num_heads > 0 ? config.dim / config.num_heads : 0;
+  config.head_dim = file.GetInt("llama.attention.key_length",
+                                file.GetInt("llama.rope.dimension_count", quotient));
+  if (file.GetInt("llama.attention.value_length", config.head_dim) != config.head_dim ||
+      file.GetInt("llama.rope.dimension_count", config.head_dim) != config.head_dim) {
+    throw Error("{}: key, value and rope dimensions of a head must all be {}", file.name(),
+                config.head_dim);
+  }
+  config.context_length = file.GetInt("llama.context_length");
+  config.rope_theta = file.GetFloat("llama.rope.freq_base", 10000.0);
+  config.rms_norm_eps = static_cast<float>(file.GetFloat("llama.attention.layer_norm_rms_epsilon"));
+  config.sliding_window = file.GetInt("llama.attention.sliding_window", 0);
+  config.rope_layout = RopeLayout::kInterleaved;
+  config.tie_embeddings = tie_embeddings;
+  RefuseRopeScaling(file);
+  const int64_t experts = file.GetInt("llama.expert_count", 0);
+  config.architecture = experts > 0 ? "mixtral" : "llama";
+  if (experts > 0) {
+    config.router.num_experts = experts;
+    config.router.top_k = file.GetInt("llama.expert_used_count");
+  }
+  config.vocab_size = file.GetInt("llama.vocab_size", 0);
+  if (config.vocab_size == 0) {
+    const GgufValue* tokens = file.Find("tokenizer.ggml.tokens");
+    if (tokens == nullptr || !file.IsArray("tokenizer.ggml.tokens")) {
+      throw Error("{}: has neither llama.vocab_size nor tokenizer.ggml.tokens", file.name());
+    }
+    config.vocab_size = static_cast<int64_t>(std::get<GgufArray>(tokens->value).count);
+  }
+  config.bos_id = static_cast<int32_t>(
+      std::clamp<int64_t>(file.GetInt("tokenizer.ggml.bos_token_id", 1), 0, INT32_MAX));
+  const int64_t eos = file.GetInt("tokenizer.ggml.eos_token_id", 2);
+  config.eos_ids = {static_cast<int32_t>(std::clamp<int64_t>(eos, 0, INT32_MAX))};
+  config.Validate(file.name());
+  return config;
+}
+
+ModelConfig ConfigOf(const Checkpoint& checkpoint) {
+  switch (checkpoint.kind()) {
+    case CheckpointKind::kHuggingFace:
+      return ConfigFromJson(checkpoint.config(), checkpoint.config_file());
+    case CheckpointKind::kMistral:
+      return ConfigFromParams(checkpoint.config(), checkpoint.config_file());
+    case CheckpointKind::kGguf:
+      return ConfigFromGguf(*checkpoint.gguf(), !checkpoint.Find("output.weight").has_value());
+  }
+  CADRE_CHECK(false && "a kind outside the list");
+  return {};
+}
+
+}  // namespace cadre
