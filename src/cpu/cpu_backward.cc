@@ -85,13 +85,15 @@ class CpuBackward final : public BackwardOps {
   }
 
   void RopeBackward(Mat<float> d_x, int64_t head_dim, std::span<const int64_t> positions,
-                    std::span<const double> inv_freq, RopeLayout layout) override {
+                    std::span<const double> inv_freq) override {
     CADRE_CHECK(head_dim > 0 && head_dim % 2 == 0 && d_x.cols % head_dim == 0);
     CADRE_CHECK(std::ssize(positions) == d_x.rows && std::ssize(inv_freq) == head_dim / 2);
     angles_.Update(positions, inv_freq, threads_);
     threads_.ParallelFor(d_x.rows, [&](int64_t t, int) {
       for (int64_t head = 0; head < d_x.cols; head += head_dim) {
-        RotateBack(angles_.cosines(t), angles_.sines(t), head_dim / 2, layout, d_x.row(t) + head);
+        float* half = d_x.row(t) + head;
+        kernels_.rotate_back(head_dim / 2, angles_.cosines(t), angles_.sines(t), half,
+                             half + head_dim / 2);
       }
     });
   }
@@ -204,17 +206,6 @@ class CpuBackward final : public BackwardOps {
   }
 
  private:
-  void RotateBack(const float* cosines, const float* sines, int64_t num_pairs, RopeLayout layout,
-                  float* head) const {
-    if (layout == RopeLayout::kHalfSplit)
-      return kernels_.rotate_back(num_pairs, cosines, sines, head, head + num_pairs);
-    for (int64_t i = 0; i < num_pairs; ++i) {
-      const float a = head[2 * i], b = head[2 * i + 1];
-      head[2 * i] = a * cosines[i] + b * sines[i];
-      head[2 * i + 1] = b * cosines[i] - a * sines[i];
-    }
-  }
-
   const BackwardKernels& kernels_;
   ThreadPool& threads_;
   Gemm gemm_;

@@ -89,7 +89,8 @@ struct KernelTable {
   void (*attend)(const AttentionRow& row);
   void (*store_kv)(const KvRow& row);
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t cols, float* out);
-  // Rotates `heads` heads by the angles whose cosines and sines are given: [head_dim / 2].
+  // Rotates `heads` heads by the angles whose cosines and sines are given: [head_dim / 2], and
+  // leaves them half-split. head_dim <= kMaxHeadDim.
   void (*rotate)(float* x, int64_t heads, int64_t head_dim, const float* cosines,
                  const float* sines, bool interleaved);
   void (*add)(const float* x, const float* y, int64_t cols, float* out);

@@ -29,14 +29,20 @@ inline void RmsNorm(const float* x, const float* weight, float eps, int64_t cols
 inline void Rotate(float* x, int64_t heads, int64_t head_dim, const float* cosines,
                    const float* sines, bool interleaved) {
   const int64_t half = head_dim / 2;
-  const int64_t step = interleaved ? 2 : 1;
-  const int64_t apart = interleaved ? 1 : half;
   for (float* head = x; head < x + heads * head_dim; head += head_dim) {
+    if (interleaved) {
+      float pairs[kMaxHeadDim];
+      __builtin_memcpy(pairs, head, static_cast<size_t>(head_dim) * 4);
+      for (int64_t i = 0; i < half; ++i) {
+        head[i] = pairs[2 * i];
+        head[i + half] = pairs[2 * i + 1];
+      }
+    }
     for (int64_t i = 0; i < half; ++i) {
-      const float a = head[step * i];
-      const float b = head[step * i + apart];
-      head[step * i] = a * cosines[i] - b * sines[i];
-      head[step * i + apart] = b * cosines[i] + a * sines[i];
+      const float a = head[i];
+      const float b = head[i + half];
+      head[i] = a * cosines[i] - b * sines[i];
+      head[i + half] = b * cosines[i] + a * sines[i];
     }
   }
 }

@@ -33,7 +33,7 @@ void ModelConfig::Validate(const std::string& name) const {
   ExpectRange(name, "number of layers", num_layers, 1, 1024);
   ExpectRange(name, "number of heads", num_heads, 1, 4096);
   ExpectRange(name, "number of key/value heads", num_kv_heads, 1, num_heads);
-  ExpectRange(name, "head dimension", head_dim, 2, 4096);
+  ExpectRange(name, "head dimension", head_dim, 2, kMaxHeadDim);
   ExpectRange(name, "vocabulary size", vocab_size, 1, int64_t{1} << 24);
   ExpectRange(name, "context length", context_length, 1, int64_t{1} << 32);
   ExpectRange(name, "sliding window", sliding_window, 0, int64_t{1} << 40);

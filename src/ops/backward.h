@@ -43,9 +43,10 @@ class BackwardOps {
   virtual void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out,
                               Mat<float> d_x, Mat<float> d_w) = 0;
 
-  // Rotates d_x in place by the negative angles: the transpose of Rope.
+  // Rotates d_x in place by the negative angles: the transpose of Rope of half-split weights, which
+  // is how training holds them.
   virtual void RopeBackward(Mat<float> d_x, int64_t head_dim, std::span<const int64_t> positions,
-                            std::span<const double> inv_freq, RopeLayout layout) = 0;
+                            std::span<const double> inv_freq) = 0;
 
   // The gradient of Attention with respect to q [T, H * D] and to this step's own k, v [T, K * D].
   // The cache is KvType::kF32 and holds exactly this step's rows: each sequence's rows are

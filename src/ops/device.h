@@ -27,7 +27,7 @@ enum class ActivationType {
           // float weights: nothing
 };
 
-// Which pairs of a head rotate together.
+// Which pairs of a head rotate together, as its rows of wq and wk lie.
 enum class RopeLayout {
   kHalfSplit,    // (x[i], x[i + D/2]): Hugging Face checkpoints
   kInterleaved,  // (x[2i], x[2i+1]): Mistral-native and GGUF
@@ -60,7 +60,8 @@ class Device {
                       Mat<float> out) = 0;
 
   // Rotates every head of x ([T, heads * D]) in place by the angle positions[t] * inv_freq[i];
-  // inv_freq: [D/2], in double.
+  // inv_freq: [D/2], in double. x comes in `layout` and leaves half-split: what follows is the same
+  // bits for either layout of the same weights.
   virtual void Rope(Mat<float> x, int64_t head_dim, std::span<const int64_t> positions,
                     std::span<const double> inv_freq, RopeLayout layout) = 0;
 

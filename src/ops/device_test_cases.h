@@ -155,15 +155,30 @@ inline void CheckRope(Device& device, int64_t rows, int64_t heads, int64_t head_
   std::vector<double> bound;
   const int64_t half = head_dim / 2;
   for (size_t i = 0; i < x.size(); ++i) {
-    const int64_t d = static_cast<int64_t>(i) % head_dim;
-    const int64_t partner = layout == RopeLayout::kInterleaved ? (d ^ 1) - d
-                            : d < half                         ? half
-                                                               : -half;
-    bound.push_back(
-        5 * kU *
-        (std::abs(x[i]) + std::abs(x[static_cast<size_t>(static_cast<int64_t>(i) + partner)])));
+    const auto d = static_cast<int64_t>(i) % head_dim, head = static_cast<int64_t>(i) - d;
+    const int64_t pair = d % half;
+    const bool interleaved = layout == RopeLayout::kInterleaved;
+    const auto a = static_cast<size_t>(head + (interleaved ? 2 * pair : pair));
+    const auto b = static_cast<size_t>(head + (interleaved ? 2 * pair + 1 : pair + half));
+    bound.push_back(5 * kU * (std::abs(x[a]) + std::abs(x[b])));
   }
   ExpectWithin(got, expected, bound, "Rope");
+
+  // The same heads in the other layout leave as the same bits.
+  std::vector<float> other(x);
+  for (size_t head = 0; head < x.size(); head += static_cast<size_t>(head_dim)) {
+    for (int64_t i = 0; i < half; ++i) {
+      for (const auto& [split, pair] : {std::pair{i, 2 * i}, {i + half, 2 * i + 1}}) {
+        const bool interleaved = layout == RopeLayout::kInterleaved;
+        other[head + static_cast<size_t>(interleaved ? split : pair)] =
+            x[head + static_cast<size_t>(interleaved ? pair : split)];
+      }
+    }
+  }
+  device.Rope(
+      View(other, rows, heads * head_dim), head_dim, positions, inv_freq,
+      layout == RopeLayout::kInterleaved ? RopeLayout::kHalfSplit : RopeLayout::kInterleaved);
+  EXPECT_EQ(other, got);
 }
 
 // e^x within 4u where it is normal; sum, quotient, product and the reference's result one u each.

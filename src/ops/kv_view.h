@@ -15,6 +15,7 @@
 namespace cadre {
 
 inline constexpr int64_t kKvBlock = 256;
+inline constexpr int64_t kMaxHeadDim = 4096;
 
 enum class KvType {
   kF32,

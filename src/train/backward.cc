@@ -85,8 +85,8 @@ void AttentionBackward(int64_t layer, const BackwardInput& in, BackwardOps& ops,
   ops.MatMulBackward(a.attn, AsMat(w.wo), s.d_branch, s.d_attn, g.Of(w.wo));
   ops.AttentionBackward(a.q, c.num_heads, c.sliding_window, KvBatchOf(in.model, layer, in.batch),
                         a.attn, a.lse, s.d_attn, s.d_q, s.d_k, s.d_v);
-  ops.RopeBackward(s.d_q, c.head_dim, in.batch.positions, frequencies, c.rope_layout);
-  ops.RopeBackward(s.d_k, c.head_dim, in.batch.positions, frequencies, c.rope_layout);
+  ops.RopeBackward(s.d_q, c.head_dim, in.batch.positions, frequencies);
+  ops.RopeBackward(s.d_k, c.head_dim, in.batch.positions, frequencies);
   ops.MatMulBackward(a.attn_h, AsMat(w.wq), s.d_q, s.d_h, g.Of(w.wq));
   ops.MatMulBackward(a.attn_h, AsMat(w.wk), s.d_k, s.d_h, g.Of(w.wk));
   ops.MatMulBackward(a.attn_h, AsMat(w.wv), s.d_v, s.d_h, g.Of(w.wv));
