@@ -29,4 +29,8 @@ class MappedFile {
   std::string path_;
 };
 
+// Tells the kernel that the pages wholly within `bytes`, which must lie in a MappedFile, are not
+// needed for now: they no longer count as this process's memory, and come back when touched.
+void ReleasePages(std::span<const std::byte> bytes);
+
 }  // namespace cadre

@@ -29,7 +29,8 @@ uint64_t Padded(uint64_t bytes, const std::string& what) {
 
 }  // namespace
 
-GgufWriter::GgufWriter(std::string path) : path_(std::move(path)), file_(path_) {}
+GgufWriter::GgufWriter(std::string path, Unfinished unfinished)
+    : path_(std::move(path)), file_(path_, unfinished) {}
 
 void GgufWriter::BeginEntry(std::string_view key, GgufType type) {
   CADRE_CHECK(!header_written_ && keys_.insert(std::string(key)).second);
@@ -41,6 +42,11 @@ void GgufWriter::BeginArray(std::string_view key, GgufType element, uint64_t cou
   BeginEntry(key, GgufType::kArray);
   Put(metadata_, static_cast<uint32_t>(element));
   Put(metadata_, count);
+}
+
+void GgufWriter::SetU16(std::string_view key, uint16_t value) {
+  BeginEntry(key, GgufType::kU16);
+  Put(metadata_, value);
 }
 
 void GgufWriter::SetU32(std::string_view key, uint32_t value) {
@@ -158,16 +164,41 @@ void GgufWriter::Pad() {
       std::string_view(kZeros.data(), (kAlignment - file_.size() % kAlignment) % kAlignment));
 }
 
-void GgufWriter::WriteHeader() {
+std::string GgufWriter::Header() const {
   std::string header = "GGUF";
   Put<uint32_t>(header, 3);
   Put<uint64_t>(header, tensor_bytes_.size());
   Put<uint64_t>(header, keys_.size());
-  file_.Write(header);
-  file_.Write(metadata_);
-  file_.Write(infos_);
-  Pad();
+  header += metadata_;
+  header += infos_;
+  header.resize(Padded(header.size(), path_));
+  return header;
+}
+
+void GgufWriter::WriteHeader() {
+  file_.Write(Header());
   header_written_ = true;
+}
+
+bool GgufWriter::IsWhole() const {
+  const std::string header = Header();
+  return FileIs(path_, header, header.size() + data_bytes_);
+}
+
+size_t GgufWriter::Resume() {
+  CADRE_CHECK(!header_written_ && current_tensor_ == 0);
+  const std::string header = Header();
+  if (!file_.KeptBeginWith(header)) return 0;
+  uint64_t end = header.size();
+  for (const uint64_t bytes : tensor_bytes_) {
+    const uint64_t next = end + Padded(bytes, path_);
+    if (next > file_.kept_bytes()) break;
+    end = next;
+    ++current_tensor_;
+  }
+  file_.ContinueAt(end);
+  header_written_ = true;
+  return current_tensor_;
 }
 
 void GgufWriter::Append(std::span<const std::byte> bytes) {

@@ -22,10 +22,12 @@ class GgufWriter {
  public:
   static constexpr uint64_t kAlignment = 32;
 
-  explicit GgufWriter(std::string path);
+  // With kKeep an unfinished file stays as PATH.partial, for Resume.
+  explicit GgufWriter(std::string path, Unfinished unfinished = Unfinished::kRemove);
 
   // Metadata, in the order of the calls. A key given twice or a call after the first Append is a
   // CADRE_CHECK.
+  void SetU16(std::string_view key, uint16_t value);
   void SetU32(std::string_view key, uint32_t value);
   void SetI32(std::string_view key, int32_t value);
   void SetU64(std::string_view key, uint64_t value);
@@ -45,6 +47,12 @@ class GgufWriter {
   // must be a multiple of the block. Throws Error for a name too long, 1 to 4 dimensions not met,
   // or a row that is no whole number of blocks.
   void Declare(const std::string& name, DType type, std::span<const int64_t> shape);
+  // After all declarations: how many tensors an earlier writer of the very same header has left
+  // whole, from the first. Append goes on with the next.
+  size_t Resume();
+  // After all declarations: whether the file at the path is there already, with this very header
+  // and length.
+  bool IsWhole() const;
   // Bytes of the declared tensors in order, in pieces of any size; the padding between tensors is
   // not the caller's business.
   void Append(std::span<const std::byte> bytes);
@@ -56,6 +64,7 @@ class GgufWriter {
  private:
   void BeginEntry(std::string_view key, GgufType type);
   void BeginArray(std::string_view key, GgufType element, uint64_t count);
+  std::string Header() const;
   void WriteHeader();
   void Pad();
 

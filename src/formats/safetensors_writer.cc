@@ -7,8 +7,9 @@
 
 namespace cadre {
 
-SafetensorsWriter::SafetensorsWriter(std::string path, std::map<std::string, std::string> metadata)
-    : path_(std::move(path)), file_(path_), metadata_(std::move(metadata)) {
+SafetensorsWriter::SafetensorsWriter(std::string path, std::map<std::string, std::string> metadata,
+                                     Unfinished unfinished)
+    : path_(std::move(path)), file_(path_, unfinished), metadata_(std::move(metadata)) {
   metadata_.emplace("format", "pt");
 }
 
@@ -34,7 +35,7 @@ void SafetensorsWriter::Declare(const std::string& name, SafetensorsType type,
   declared_bytes_ = end;
 }
 
-void SafetensorsWriter::WriteHeader() {
+std::string SafetensorsWriter::Header() const {
   std::string text = "{\"__metadata__\":";
   try {
     text += Json(metadata_).dump();
@@ -54,9 +55,32 @@ void SafetensorsWriter::WriteHeader() {
                 kMaxSafetensorsHeaderBytes);
   }
   const uint64_t size = text.size();
-  file_.Write(std::as_bytes(std::span(&size, 1)));
-  file_.Write(text);
+  return std::string(reinterpret_cast<const char*>(&size), sizeof size) + text;
+}
+
+void SafetensorsWriter::WriteHeader() {
+  file_.Write(Header());
   header_written_ = true;
+}
+
+bool SafetensorsWriter::IsWhole() const {
+  const std::string header = Header();
+  return FileIs(path_, header, header.size() + declared_bytes_);
+}
+
+size_t SafetensorsWriter::Resume() {
+  CADRE_CHECK(!header_written_);
+  const std::string header = Header();
+  if (!file_.KeptBeginWith(header)) return 0;
+  size_t whole = 0;
+  for (const auto& tensor : declared_) {
+    if (header.size() + tensor.end > file_.kept_bytes()) break;
+    appended_bytes_ = tensor.end;
+    ++whole;
+  }
+  file_.ContinueAt(header.size() + appended_bytes_);
+  header_written_ = true;
+  return whole;
 }
 
 void SafetensorsWriter::Append(std::span<const std::byte> bytes) {

@@ -21,7 +21,7 @@ ModelConfig ConfigFromGguf(const GgufFile& file, bool tie_embeddings);
 ModelConfig ConfigOf(const Checkpoint& checkpoint);
 
 // The files that transformers and mistral-inference read back.
-OrderedJson ConfigToJson(const ModelConfig& config);
+OrderedJson ConfigToJson(const ModelConfig& config, DType type = DType::kF32);  // of most weights
 OrderedJson ConfigToParams(const ModelConfig& config);
 
 }  // namespace cadre

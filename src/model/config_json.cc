@@ -166,7 +166,7 @@ ModelConfig ConfigFromParams(const Json& params, const std::string& name) {
   return config;
 }
 
-OrderedJson ConfigToJson(const ModelConfig& config) {
+OrderedJson ConfigToJson(const ModelConfig& config, DType type) {
   const bool mixtral = config.architecture == "mixtral";
   OrderedJson json;
   json["architectures"] = {mixtral                            ? "MixtralForCausalLM"
@@ -200,7 +200,9 @@ OrderedJson ConfigToJson(const ModelConfig& config) {
   } else {
     json["eos_token_id"] = config.eos_ids;
   }
-  json["torch_dtype"] = "float32";
+  json["torch_dtype"] = type == DType::kBF16  ? "bfloat16"
+                        : type == DType::kF16 ? "float16"
+                                              : "float32";
   return json;
 }
 

@@ -1,16 +1,23 @@
 #include "model/save.h"
 
-#include "base/atomic_file.h"
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+
+#include "base/error.h"
 #include "base/json.h"
-#include "formats/gguf_writer.h"
+#include "base/mapped_file.h"
 #include "formats/safetensors.h"
 #include "model/config_files.h"
 #include "model/rope_rows.h"
-#include "model/tensor_names.h"
 #include "tensor/quant.h"
 
 namespace cadre {
 namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kChunkBytes = int64_t{4} << 20;  // of rows stored at once
 
 // general.file_type of a file whose matrices are mostly `type`.
 uint32_t GgufFileType(DType type) {
@@ -34,9 +41,9 @@ uint32_t GgufFileType(DType type) {
     case DType::kQ3_K:
       return 12;
     case DType::kQ4_K:
-      return 14;
+      return 15;
     case DType::kQ5_K:
-      return 16;
+      return 17;
     case DType::kQ6_K:
       return 18;
     case DType::kIQ4_NL:
@@ -50,12 +57,152 @@ uint32_t GgufFileType(DType type) {
   return 0;
 }
 
-DType TypeForRows(DType wanted, int64_t cols) {
-  for (const DType type : {wanted, DType::kQ8_0}) {
-    if (cols % Info(type).block_elems == 0) return type;
-  }
-  return DType::kF16;
+uint64_t BytesOf(const PlannedTensor& tensor) {
+  int64_t rows = 1;
+  for (size_t i = 0; i + 1 < tensor.shape.size(); ++i) rows *= tensor.shape[i];
+  return static_cast<uint64_t>(rows * RowBytes(tensor.type, tensor.cols()));
 }
+
+std::vector<PlannedTensor> TypedPlan(const Model& model, const SaveOptions& options) {
+  auto plan = PlanTensors(model, options.layout);
+  for (auto& tensor : plan) tensor.type = options.type_of(tensor);
+  return plan;
+}
+
+// Tensors [begin, end) of the plan share a file.
+struct Shard {
+  size_t begin, end;
+};
+
+std::vector<Shard> CutIntoShards(const std::vector<PlannedTensor>& plan, uint64_t shard_bytes) {
+  std::vector<Shard> shards = {{0, 0}};
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < plan.size(); ++i) {
+    const uint64_t more = BytesOf(plan[i]);
+    if (shard_bytes > 0 && bytes > 0 && bytes + more > shard_bytes) {
+      shards.push_back({i, i});
+      bytes = 0;
+    }
+    bytes += more;
+    shards.back().end = i + 1;
+  }
+  return shards;
+}
+
+// The type that holds most values of the plan.
+DType MainType(const std::vector<PlannedTensor>& plan) {
+  std::map<DType, uint64_t> values;
+  for (const auto& tensor : plan) {
+    const auto& info = Info(tensor.type);
+    values[tensor.type] += BytesOf(tensor) / static_cast<uint64_t>(info.block_bytes) *
+                           static_cast<uint64_t>(info.block_elems);
+  }
+  return std::max_element(values.begin(), values.end(),
+                          [](const auto& a, const auto& b) { return a.second < b.second; })
+      ->first;
+}
+
+// Encodes tensors row by row and hands the bytes on.
+class TensorStore {
+ public:
+  TensorStore(const Model& model, const SaveOptions& options, ThreadPool& threads)
+      : head_dim_(model.config.head_dim),
+        from_(model.config.rope_layout),
+        options_(options),
+        threads_(threads),
+        scratch_(static_cast<size_t>(threads.num_threads())) {}
+
+  template <typename Append>
+  void Store(const PlannedTensor& tensor, const Append& append) {
+    const bool rotates = tensor.role == TensorRole::kQuery || tensor.role == TensorRole::kKey;
+    const bool reorder = rotates && from_ != options_.layout.rope();
+    for (const Weight& w : tensor.parts) {
+      const int64_t row_bytes = RowBytes(tensor.type, w.cols);
+      const int64_t chunk_rows = std::max<int64_t>(1, kChunkBytes / row_bytes);
+      for (int64_t begin = 0; begin < w.rows; begin += chunk_rows) {
+        const int64_t rows = std::min(chunk_rows, w.rows - begin);
+        chunk_.resize(static_cast<size_t>(rows * row_bytes));
+        threads_.ParallelFor(rows, [&](int64_t r, int thread) {
+          const int64_t source = reorder ? SourceRow(begin + r) : begin + r;
+          StoreRow(w, source, tensor.type, thread, chunk_.data() + r * row_bytes);
+        });
+        append(std::span<const std::byte>(chunk_));
+      }
+      if (options_.weights_are_mapped && tensor.role != TensorRole::kNorm) {
+        ReleasePages({w.data, static_cast<size_t>(w.rows * RowBytes(w.type, w.cols))});
+      }
+    }
+  }
+
+ private:
+  int64_t SourceRow(int64_t row) const {
+    return from_ == RopeLayout::kHalfSplit ? HalfSplitRow(row, head_dim_)
+                                           : InterleavedRow(row, head_dim_);
+  }
+
+  void StoreRow(const Weight& w, int64_t row, DType type, int thread, std::byte* to) {
+    const auto bytes = static_cast<size_t>(RowBytes(w.type, w.cols));
+    if (w.type == type) {
+      std::copy_n(w.row(row), bytes, to);
+      return;
+    }
+    auto& values = scratch_[static_cast<size_t>(thread)];
+    values.resize(static_cast<size_t>(w.cols));
+    DecodeRow(w.type, w.row(row), values);
+    EncodeRow(type, values, to);
+  }
+
+  int64_t head_dim_;
+  RopeLayout from_;
+  const SaveOptions& options_;
+  ThreadPool& threads_;
+  std::vector<std::vector<float>> scratch_;  // a row of each thread
+  std::vector<std::byte> chunk_;
+};
+
+// Declares, resumes, stores and commits the files of a plan, one after another.
+class ShardWriter {
+ public:
+  ShardWriter(const std::vector<PlannedTensor>& plan, TensorStore& store,
+              const SaveOptions& options)
+      : plan_(plan), store_(store), options_(options) {
+    for (const auto& tensor : plan) total_bytes_ += BytesOf(tensor);
+  }
+
+  // `writer` has its metadata.
+  template <typename Writer>
+  void Write(const Shard& shard, Writer& writer, const std::string& path) {
+    for (size_t i = shard.begin; i < shard.end; ++i)
+      writer.Declare(plan_[i].name, plan_[i].type, plan_[i].shape);
+    const bool keep = options_.unfinished == Unfinished::kKeep;
+    const bool whole = keep && writer.IsWhole();
+    const size_t done = whole ? shard.end - shard.begin : keep ? writer.Resume() : 0;
+    for (size_t i = shard.begin; i < shard.end; ++i) {
+      if (i >= shard.begin + done) {
+        store_.Store(plan_[i], [&](std::span<const std::byte> bytes) { writer.Append(bytes); });
+      }
+      Count(plan_[i]);
+    }
+    if (!whole) writer.Commit();
+    summary_.files.push_back(path);
+  }
+
+  const SaveSummary& summary() const { return summary_; }
+
+ private:
+  void Count(const PlannedTensor& tensor) {
+    summary_.bytes += BytesOf(tensor);
+    for (const Weight& w : tensor.parts) summary_.values += static_cast<uint64_t>(w.rows * w.cols);
+    ++summary_.tensors[tensor.type];
+    if (options_.on_progress) options_.on_progress(summary_.bytes, total_bytes_);
+  }
+
+  const std::vector<PlannedTensor>& plan_;
+  TensorStore& store_;
+  const SaveOptions& options_;
+  uint64_t total_bytes_ = 0;
+  SaveSummary summary_;
+};
 
 void SetModelMetadata(const ModelConfig& c, DType type, const std::string& name,
                       GgufWriter& writer) {
@@ -85,6 +232,56 @@ void SetModelMetadata(const ModelConfig& c, DType type, const std::string& name,
   }
 }
 
+// "-00001-of-00003", or nothing for a single file.
+std::string ShardSuffix(size_t shard, size_t num_shards) {
+  return num_shards == 1 ? "" : fmt::format("-{:05}-of-{:05}", shard + 1, num_shards);
+}
+
+}  // namespace
+
+SaveOptions HuggingFaceFloats() {
+  return {.layout = {TensorLayout::kHuggingFace, ExpertLayout::kSeparate},
+          .type_of = [](const PlannedTensor&) { return DType::kF32; }};
+}
+
+SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, ThreadPool& threads,
+                            const std::string& folder) {
+  CADRE_CHECK(options.layout.names != TensorLayout::kGguf);
+  const bool mistral = options.layout.names == TensorLayout::kMistral;
+  const std::string stem = mistral ? "consolidated" : "model";
+  auto plan = TypedPlan(model, options);
+  const auto shards = CutIntoShards(plan, options.shard_bytes);
+  // Wide elements first, so that each starts at a multiple of its size.
+  for (const Shard& shard : shards) {
+    std::stable_sort(plan.begin() + static_cast<ptrdiff_t>(shard.begin),
+                     plan.begin() + static_cast<ptrdiff_t>(shard.end),
+                     [](const auto& a, const auto& b) {
+                       return Info(a.type).block_bytes > Info(b.type).block_bytes;
+                     });
+  }
+  TensorStore store(model, options, threads);
+  ShardWriter shard_writer(plan, store, options);
+  OrderedJson weight_map = OrderedJson::object();
+  for (size_t s = 0; s < shards.size(); ++s) {
+    const std::string file = stem + ShardSuffix(s, shards.size()) + ".safetensors";
+    const std::string path = (fs::path(folder) / file).string();
+    SafetensorsWriter writer(path, {}, options.unfinished);
+    shard_writer.Write(shards[s], writer, path);
+    for (size_t i = shards[s].begin; i < shards[s].end; ++i) weight_map[plan[i].name] = file;
+  }
+  if (shards.size() > 1) {
+    const OrderedJson index = {{"metadata", {{"total_size", shard_writer.summary().bytes}}},
+                               {"weight_map", weight_map}};
+    WriteFileAtomically((fs::path(folder) / (stem + ".safetensors.index.json")).string(),
+                        index.dump(2) + "\n");
+  }
+  const OrderedJson config =
+      mistral ? ConfigToParams(model.config) : ConfigToJson(model.config, MainType(plan));
+  WriteFileAtomically((fs::path(folder) / (mistral ? "params.json" : "config.json")).string(),
+                      config.dump(2) + "\n");
+  return shard_writer.summary();
+}
+
 void SetVocabularyMetadata(const GgufVocabulary& vocabulary, GgufWriter& writer) {
   writer.SetString("tokenizer.ggml.model", "llama");
   writer.SetString("tokenizer.ggml.pre", "default");
@@ -101,97 +298,31 @@ void SetVocabularyMetadata(const GgufVocabulary& vocabulary, GgufWriter& writer)
     writer.SetString("tokenizer.chat_template", vocabulary.chat_template);
 }
 
-// One tensor of the file: matrices that stand one after another in it (the experts of a layer), or
-// one.
-struct GgufTensorPlan {
-  std::string name;
-  DType type;
-  std::vector<int64_t> shape;
-  std::vector<Weight> parts;
-  bool rotated = false;  // rows change place between the RoPE layouts
-};
-
-std::vector<GgufTensorPlan> PlanTensors(const Model& model, DType type) {
-  const ModelConfig& c = model.config;
-  const TensorNames names(TensorLayout::kGguf, c.router.dense());
-  std::vector<GgufTensorPlan> plan;
-  const auto matrix = [&](std::string name, const Weight& w, bool rotated = false) {
-    plan.push_back({std::move(name), TypeForRows(type, w.cols), {w.rows, w.cols}, {w}, rotated});
-  };
-  const auto norm = [&](std::string name, std::span<const float> values) {
-    const Weight w{reinterpret_cast<const std::byte*>(values.data()), DType::kF32, 1, c.dim};
-    plan.push_back({std::move(name), DType::kF32, {c.dim}, {w}});
-  };
-  matrix(names.Embedding(), model.weights.embedding);
-  for (int64_t l = 0; l < c.num_layers; ++l) {
-    const LayerWeights& w = model.weights.layers[static_cast<size_t>(l)];
-    norm(names.AttnNorm(l), w.attn_norm);
-    matrix(names.Attention(l, 'q'), w.wq, true);
-    matrix(names.Attention(l, 'k'), w.wk, true);
-    matrix(names.Attention(l, 'v'), w.wv);
-    matrix(names.Attention(l, 'o'), w.wo);
-    norm(names.FfnNorm(l), w.ffn_norm);
-    const auto experts = [&](int number, Weight ExpertWeights::*member) {
-      const Weight& first = w.experts[0].*member;
-      if (c.router.dense()) return matrix(names.Expert(l, 0, number), first);
-      GgufTensorPlan merged{names.MergedExperts(l, number),
-                            TypeForRows(type, first.cols),
-                            {c.router.num_experts, first.rows, first.cols},
-                            {}};
-      for (const auto& expert : w.experts) merged.parts.push_back(expert.*member);
-      plan.push_back(std::move(merged));
-    };
-    if (!c.router.dense()) {
-      plan.push_back({names.Router(l), DType::kF32, {w.router.rows, w.router.cols}, {w.router}});
+SaveSummary SaveGguf(const Model& model, const SaveOptions& options, ThreadPool& threads,
+                     const std::function<void(GgufWriter&)>& set_text, const std::string& name,
+                     const std::string& path) {
+  CADRE_CHECK(options.layout.names == TensorLayout::kGguf);
+  const auto plan = TypedPlan(model, options);
+  const auto shards = CutIntoShards(plan, options.shard_bytes);
+  TensorStore store(model, options, threads);
+  ShardWriter shard_writer(plan, store, options);
+  const std::string stem = path.ends_with(".gguf") ? path.substr(0, path.size() - 5) : path;
+  for (size_t s = 0; s < shards.size(); ++s) {
+    const std::string file =
+        shards.size() == 1 ? path : stem + ShardSuffix(s, shards.size()) + ".gguf";
+    GgufWriter writer(file, options.unfinished);
+    if (s == 0) {
+      SetModelMetadata(model.config, MainType(plan), name, writer);
+      set_text(writer);
     }
-    experts(1, &ExpertWeights::w1);
-    experts(2, &ExpertWeights::w2);
-    experts(3, &ExpertWeights::w3);
-  }
-  norm(names.FinalNorm(), model.weights.final_norm);
-  if (!c.tie_embeddings) matrix(names.Head(), model.weights.head);
-  return plan;
-}
-
-}  // namespace
-
-void SaveHuggingFace(const ModelConfig& config, const float* arena, const std::string& folder) {
-  const ParameterLayout layout(config);
-  SafetensorsWriter writer(folder + "/model.safetensors", {{"format", "pt"}});
-  for (const auto& p : layout.parameters()) {
-    std::vector<int64_t> shape = {p.rows, p.cols};
-    if (p.is_norm) shape = {p.cols};
-    writer.Declare(p.name, SafetensorsType::kF32, shape);
-  }
-  for (const auto& p : layout.parameters()) {
-    writer.Append(std::as_bytes(std::span(arena + p.offset, static_cast<size_t>(p.size()))));
-  }
-  writer.Commit();
-  WriteFileAtomically(folder + "/config.json", ConfigToJson(config).dump(2) + "\n");
-}
-
-void SaveGguf(const ModelConfig& config, const float* arena, DType type,
-              const GgufVocabulary& vocabulary, const std::string& name, const std::string& path) {
-  CADRE_CHECK(static_cast<int64_t>(vocabulary.tokens.size()) == config.vocab_size);
-  const Model model = ParameterLayout(config).Bind(const_cast<float*>(arena));
-  const auto plan = PlanTensors(model, type);
-  GgufWriter writer(path);
-  SetModelMetadata(config, type, name, writer);
-  SetVocabularyMetadata(vocabulary, writer);
-  for (const auto& tensor : plan) writer.Declare(tensor.name, tensor.type, tensor.shape);
-  std::vector<std::byte> row;
-  for (const auto& tensor : plan) {
-    for (const Weight& w : tensor.parts) {
-      row.resize(static_cast<size_t>(RowBytes(tensor.type, w.cols)));
-      for (int64_t r = 0; r < w.rows; ++r) {
-        const int64_t source = tensor.rotated ? HalfSplitRow(r, config.head_dim) : r;
-        const auto* values = reinterpret_cast<const float*>(w.row(source));
-        EncodeRow(tensor.type, {values, static_cast<size_t>(w.cols)}, row.data());
-        writer.Append(row);
-      }
+    if (shards.size() > 1) {
+      writer.SetU16("split.no", static_cast<uint16_t>(s));
+      writer.SetU16("split.count", static_cast<uint16_t>(shards.size()));
+      writer.SetI32("split.tensors.count", static_cast<int32_t>(plan.size()));
     }
+    shard_writer.Write(shards[s], writer, file);
   }
-  writer.Commit();
+  return shard_writer.summary();
 }
 
 }  // namespace cadre

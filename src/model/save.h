@@ -1,17 +1,46 @@
-// Writes a model held in a float32 arena (parameters.h) so that other programs read it: a Hugging
-// Face directory, or a GGUF file. Files appear whole or not at all.
+// Writes a model so that other programs read it: a folder of safetensors in Hugging Face's or
+// Mistral's layout, or GGUF. Streams: memory does not grow with the model. Files appear whole or
+// not at all.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
-#include "model/parameters.h"
-#include "tensor/dtype.h"
+#include "base/thread_pool.h"
+#include "formats/gguf_writer.h"
+#include "model/tensor_plan.h"
 
 namespace cadre {
 
-// config.json and model.safetensors (float32, per-expert names) in an existing folder.
-void SaveHuggingFace(const ModelConfig& config, const float* arena, const std::string& folder);
+struct SaveOptions {
+  FileLayout layout;
+  // The type to store a tensor as; throws Error to refuse it.
+  std::function<DType(const PlannedTensor&)> type_of;
+  uint64_t shard_bytes =
+      0;  // most tensor bytes of one file, where a tensor has no more; 0: one file
+  // kKeep: a call that was stopped is gone on with by the next one with the same arguments.
+  Unfinished unfinished = Unfinished::kRemove;
+  // The weights lie in mapped files: their pages are given back when they have been used.
+  bool weights_are_mapped = false;
+  std::function<void(uint64_t done_bytes, uint64_t total_bytes)> on_progress = {};
+};
+
+// What was written.
+struct SaveSummary {
+  std::vector<std::string> files;
+  uint64_t bytes = 0;   // of tensors
+  uint64_t values = 0;  // of tensors
+  std::map<DType, int64_t> tensors;
+};
+
+// A float32 model of a Hugging Face layout: what training leaves.
+SaveOptions HuggingFaceFloats();
+
+// Weights, and config.json or params.json, in an existing folder. layout.names is not kGguf.
+SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, ThreadPool& threads,
+                            const std::string& folder);
 
 // The vocabulary as GGUF metadata carries it.
 struct GgufVocabulary {
@@ -23,11 +52,12 @@ struct GgufVocabulary {
   int32_t unknown_id = 0;
   std::string chat_template;  // empty: none
 };
+void SetVocabularyMetadata(const GgufVocabulary& vocabulary, GgufWriter& writer);
 
-// GGUF v3 of architecture "llama" with merged experts and interleaved RoPE rows, as llama.cpp reads
-// it. Norms and router are F32; other tensors are `type`, or Q8_0 where their rows are no whole
-// blocks of it, or F16 where not even of that.
-void SaveGguf(const ModelConfig& config, const float* arena, DType type,
-              const GgufVocabulary& vocabulary, const std::string& name, const std::string& path);
+// GGUF v3 of architecture "llama", as llama.cpp reads it. `set_text` adds the tokenizer's metadata.
+// With shards the files are called PATH-00001-of-00003.gguf for a `path` of PATH.gguf.
+SaveSummary SaveGguf(const Model& model, const SaveOptions& options, ThreadPool& threads,
+                     const std::function<void(GgufWriter&)>& set_text, const std::string& name,
+                     const std::string& path);
 
 }  // namespace cadre
