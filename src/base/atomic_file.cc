@@ -48,16 +48,15 @@ AtomicFile::AtomicFile(std::string path, Unfinished unfinished)
 
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
-  if (keep_) {
+  const bool nothing_kept = !started_ && kept_bytes_ == 0;
+  if (!keep_ || nothing_kept) {
+    unlink(unfinished_path_.c_str());
+  } else if (started_) {
     try {
-      if (started_) {
-        Flush();
-        Sync();
-      }
+      Flush();
+      Sync();
     } catch (const Error&) {  // what is kept is then what was synced before
     }
-  } else {
-    unlink(unfinished_path_.c_str());
   }
   close(fd_);
 }

@@ -285,6 +285,13 @@ std::optional<TensorView> Checkpoint::Find(std::string_view name) const {
   return tensors_[found->second];
 }
 
+std::vector<std::string> Checkpoint::files() const {
+  std::vector<std::string> names;
+  for (const auto& file : safetensors_files_) names.push_back(file.name());
+  for (const auto& file : gguf_files_) names.push_back(file.name());
+  return names;
+}
+
 uint64_t Checkpoint::bytes() const {
   uint64_t total = 0;
   for (const auto& file : safetensors_files_) total += file.bytes();

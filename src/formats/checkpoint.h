@@ -66,8 +66,9 @@ class Checkpoint {
   const std::string& path() const { return path_; }  // as given to Open
   const std::string& folder() const {
     return folder_;
-  }                        // where the files lie, tokenizer files among them
-  uint64_t bytes() const;  // of all weight files together
+  }                                        // where the files lie, tokenizer files among them
+  uint64_t bytes() const;                  // of all weight files together
+  std::vector<std::string> files() const;  // the weight files
 
  private:
   Checkpoint() = default;

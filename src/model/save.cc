@@ -174,9 +174,8 @@ class ShardWriter {
   void Write(const Shard& shard, Writer& writer, const std::string& path) {
     for (size_t i = shard.begin; i < shard.end; ++i)
       writer.Declare(plan_[i].name, plan_[i].type, plan_[i].shape);
-    const bool keep = options_.unfinished == Unfinished::kKeep;
-    const bool whole = keep && writer.IsWhole();
-    const size_t done = whole ? shard.end - shard.begin : keep ? writer.Resume() : 0;
+    const bool whole = options_.resume && writer.IsWhole();
+    const size_t done = whole ? shard.end - shard.begin : options_.resume ? writer.Resume() : 0;
     for (size_t i = shard.begin; i < shard.end; ++i) {
       if (i >= shard.begin + done) {
         store_.Store(plan_[i], [&](std::span<const std::byte> bytes) { writer.Append(bytes); });
@@ -244,6 +243,12 @@ SaveOptions HuggingFaceFloats() {
           .type_of = [](const PlannedTensor&) { return DType::kF32; }};
 }
 
+uint64_t PlannedBytes(const Model& model, const SaveOptions& options) {
+  uint64_t bytes = 0;
+  for (const auto& tensor : TypedPlan(model, options)) bytes += BytesOf(tensor);
+  return bytes;
+}
+
 SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, ThreadPool& threads,
                             const std::string& folder) {
   CADRE_CHECK(options.layout.names != TensorLayout::kGguf);
@@ -280,22 +285,6 @@ SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, Thre
   WriteFileAtomically((fs::path(folder) / (mistral ? "params.json" : "config.json")).string(),
                       config.dump(2) + "\n");
   return shard_writer.summary();
-}
-
-void SetVocabularyMetadata(const GgufVocabulary& vocabulary, GgufWriter& writer) {
-  writer.SetString("tokenizer.ggml.model", "llama");
-  writer.SetString("tokenizer.ggml.pre", "default");
-  writer.SetStringArray("tokenizer.ggml.tokens", std::span<const std::string>(vocabulary.tokens));
-  writer.SetF32Array("tokenizer.ggml.scores", vocabulary.scores);
-  writer.SetI32Array("tokenizer.ggml.token_type", vocabulary.types);
-  writer.SetU32("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(vocabulary.bos_id));
-  writer.SetU32("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(vocabulary.eos_id));
-  writer.SetU32("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(vocabulary.unknown_id));
-  writer.SetBool("tokenizer.ggml.add_bos_token", true);
-  writer.SetBool("tokenizer.ggml.add_eos_token", false);
-  writer.SetBool("tokenizer.ggml.add_space_prefix", true);
-  if (!vocabulary.chat_template.empty())
-    writer.SetString("tokenizer.chat_template", vocabulary.chat_template);
 }
 
 SaveSummary SaveGguf(const Model& model, const SaveOptions& options, ThreadPool& threads,

@@ -20,8 +20,10 @@ struct SaveOptions {
   std::function<DType(const PlannedTensor&)> type_of;
   uint64_t shard_bytes =
       0;  // most tensor bytes of one file, where a tensor has no more; 0: one file
-  // kKeep: a call that was stopped is gone on with by the next one with the same arguments.
+  // kKeep: what a stopped call has written stays, and `resume` goes on with it. It must have had
+  // the same arguments; only headers are compared.
   Unfinished unfinished = Unfinished::kRemove;
+  bool resume = false;
   // The weights lie in mapped files: their pages are given back when they have been used.
   bool weights_are_mapped = false;
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> on_progress = {};
@@ -38,21 +40,12 @@ struct SaveSummary {
 // A float32 model of a Hugging Face layout: what training leaves.
 SaveOptions HuggingFaceFloats();
 
+// Bytes of tensors that saving would write.
+uint64_t PlannedBytes(const Model& model, const SaveOptions& options);
+
 // Weights, and config.json or params.json, in an existing folder. layout.names is not kGguf.
 SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, ThreadPool& threads,
                             const std::string& folder);
-
-// The vocabulary as GGUF metadata carries it.
-struct GgufVocabulary {
-  std::vector<std::string> tokens;
-  std::vector<float> scores;
-  std::vector<int32_t> types;
-  int32_t bos_id = 1;
-  int32_t eos_id = 2;
-  int32_t unknown_id = 0;
-  std::string chat_template;  // empty: none
-};
-void SetVocabularyMetadata(const GgufVocabulary& vocabulary, GgufWriter& writer);
 
 // GGUF v3 of architecture "llama", as llama.cpp reads it. `set_text` adds the tokenizer's metadata.
 // With shards the files are called PATH-00001-of-00003.gguf for a `path` of PATH.gguf.

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mapped_file.h"
 #include "base/progress.h"
+#include "engine/save_text.h"
 #include "model/save.h"
 #include "text/sentencepiece_model.h"
 #include "text/tokenizer_trainer.h"
@@ -113,36 +114,20 @@ OrderedJson StepMetrics(const Trainer& trainer, const TrainConfig& config, const
   return line;
 }
 
-GgufVocabulary ForGguf(const Vocabulary& vocabulary) {
-  GgufVocabulary result;
-  for (const auto& piece : vocabulary.pieces) {
-    result.tokens.push_back(piece.text);
-    result.scores.push_back(piece.score);
-    result.types.push_back(static_cast<int32_t>(piece.type));
-  }
-  result.bos_id = vocabulary.bos_id;
-  result.eos_id = vocabulary.eos_id;
-  result.unknown_id = vocabulary.unk_id;
-  return result;
-}
-
 void SaveModel(Trainer& trainer, const TrainConfig& config, const Tokenizer& tokenizer,
-               const std::string& out) {
+               ThreadPool& threads, const std::string& out) {
   const std::string folder = out + "/model";
   fs::create_directories(folder);
-  SaveHuggingFace(trainer.layout().config(), trainer.weights().data(), folder);
-  WriteFileAtomically(folder + "/tokenizer.model", WriteSentencePieceModel(tokenizer.vocabulary()));
-  OrderedJson tokenizer_config = {{"tokenizer_class", "LlamaTokenizer"},
-                                  {"add_bos_token", true},
-                                  {"add_eos_token", false},
-                                  {"legacy", true},
-                                  {"bos_token", "<s>"},
-                                  {"eos_token", "</s>"},
-                                  {"unk_token", "<unk>"}};
-  WriteFileAtomically(folder + "/tokenizer_config.json", tokenizer_config.dump(2) + "\n");
-  SaveGguf(trainer.layout().config(), trainer.weights().data(), config.gguf_type,
-           ForGguf(tokenizer.vocabulary()), config.name,
-           fmt::format("{}/{}.gguf", out, config.name));
+  const Model model = trainer.layout().Bind(trainer.weights().data());
+  SaveSafetensors(model, HuggingFaceFloats(), threads, folder);
+  SaveTextFiles(tokenizer.vocabulary(), "", folder);
+  const SaveOptions gguf = {.layout = {}, .type_of = [&](const PlannedTensor& tensor) {
+                              return UniformType(tensor, config.gguf_type, TensorLayout::kGguf);
+                            }};
+  SaveGguf(
+      model, gguf, threads,
+      [&](GgufWriter& writer) { SetTextMetadata(tokenizer.vocabulary(), "", writer); }, config.name,
+      fmt::format("{}/{}.gguf", out, config.name));
 }
 
 }  // namespace
@@ -207,7 +192,7 @@ bool Pretrain(const TrainConfig& config, const PretrainOptions& options, Device&
       checkpoints.Save(trainer, config.fingerprint);
     if (stop && !last) return false;
   }
-  SaveModel(trainer, config, tokenizer, options.out);
+  SaveModel(trainer, config, tokenizer, device.threads(), options.out);
   return true;
 }
 
