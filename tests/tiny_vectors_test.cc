@@ -62,7 +62,7 @@ class TinyModel {
   }
   const Model& model() const { return model_; }
   const ParameterLayout& layout() const { return layout_; }
-  const float* arena() const { return arena_.data(); }
+  const Buffer<float>& arena() const { return arena_; }
 
  private:
   static ModelConfig Config(const Json& vectors, bool dense, int64_t window) {
@@ -182,17 +182,13 @@ TEST_P(TinyVectors, PromptMatchesFromFiles) {
   const Json vectors = *Vectors();
   const TinyModel tiny(vectors);
   const ModelConfig& config = tiny.layout().config();
-  GgufVocabulary vocabulary;
-  vocabulary.tokens.assign(static_cast<size_t>(config.vocab_size), "x");
-  vocabulary.scores.assign(vocabulary.tokens.size(), 0);
-  vocabulary.types.assign(vocabulary.tokens.size(), 1);
   const model_testing::TempFolder folder;
   for (const DType type : {DType::kF16, DType::kBF16}) {
     const std::string path = folder / std::string(Info(type).name) + ".gguf";
-    SaveGguf(config, tiny.arena(), type, vocabulary, "tiny", path);
+    model_testing::SaveArenaAsGguf(config, tiny.arena(), type, path);
     ExpectPrompt(LoadedModel::Load(path).model(), *device_, vectors);
   }
-  SaveHuggingFace(config, tiny.arena(), folder.path());
+  model_testing::SaveArenaAsHuggingFace(config, tiny.arena(), folder.path());
   ExpectPrompt(LoadedModel::Load(folder / "model.safetensors").model(), *device_, vectors);
 }
 

@@ -7,8 +7,9 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "engine/save_text.h"
 #include "engine/test_model.h"
-#include "model/save.h"
+#include "model/testing.h"
 #include "text/sentencepiece_model.h"
 
 namespace cadre {
@@ -30,7 +31,7 @@ class OpenTest : public testing::Test {
   }
   void WriteModel() {
     const auto small = MakeSmallModel();
-    SaveHuggingFace(small.config, small.arena.data(), folder_.string());
+    model_testing::SaveArenaAsHuggingFace(small.config, small.arena, folder_.string());
   }
   void WriteTokenizer(const Vocabulary& vocabulary) {
     Write("tokenizer.model", WriteSentencePieceModel(vocabulary));
@@ -73,15 +74,10 @@ TEST_F(OpenTest, ReadsTheTemplateAndBosOfTheConfigBesideIt) {
 TEST_F(OpenTest, ReadsTheTokenizerOfAGguf) {
   const auto small = MakeSmallModel();
   const Vocabulary vocabulary = SmallVocabulary();
-  GgufVocabulary arrays;
-  for (const auto& piece : vocabulary.pieces) {
-    arrays.tokens.push_back(piece.text);
-    arrays.scores.push_back(piece.score);
-    arrays.types.push_back(static_cast<int32_t>(piece.type));
-  }
-  arrays.chat_template = "[INST]";
   const std::string path = (folder_ / "model.gguf").string();
-  SaveGguf(small.config, small.arena.data(), DType::kF32, arrays, "test", path);
+  model_testing::SaveArenaAsGguf(
+      small.config, small.arena, DType::kF32, path,
+      [&](GgufWriter& writer) { SetTextMetadata(vocabulary, "[INST]", writer); });
   for (const auto& where : {path, folder_.string()}) {
     const auto text = OpenText(where);
     EXPECT_EQ(text.vocabulary.size(), vocabulary.size());

@@ -17,6 +17,7 @@
 #include "model/forward.h"
 #include "model/kv_cache.h"
 #include "model/parameters.h"
+#include "model/save.h"
 
 namespace cadre::model_testing {
 
@@ -98,6 +99,26 @@ inline Buffer<float> RandomArena(const ParameterLayout& layout, uint64_t seed = 
     }
   }
   return arena;
+}
+
+// The arena as one GGUF file whose matrices are `type`. `set_text` adds tokenizer metadata.
+inline void SaveArenaAsGguf(const ModelConfig& config, const Buffer<float>& arena, DType type,
+                            const std::string& path,
+                            const std::function<void(GgufWriter&)>& set_text = [](GgufWriter&) {}) {
+  ThreadPool threads(2);
+  const Model model = ParameterLayout(config).Bind(const_cast<float*>(arena.data()));
+  const SaveOptions options = {.layout = {}, .type_of = [=](const PlannedTensor& tensor) {
+                                 return UniformType(tensor, type, TensorLayout::kGguf);
+                               }};
+  SaveGguf(model, options, threads, set_text, "name", path);
+}
+
+// The arena as a Hugging Face folder of float32.
+inline void SaveArenaAsHuggingFace(const ModelConfig& config, const Buffer<float>& arena,
+                                   const std::string& folder) {
+  ThreadPool threads(2);
+  SaveSafetensors(ParameterLayout(config).Bind(const_cast<float*>(arena.data())),
+                  HuggingFaceFloats(), threads, folder);
 }
 
 // [ids, vocab] logits of one sequence on the reference device, exact path.
