@@ -16,11 +16,12 @@ FLOORS = {
     "cpu": {"base", "tensor", "ops"},
     "formats": {"base", "tensor"},
     "text": {"base", "tensor"},
+    "hub": {"base"},
     "model": {"base", "tensor", "ops", "formats"},
     "engine": {"base", "tensor", "ops", "formats", "text", "model"},
     "quantize": {"base", "tensor", "ops", "formats", "text", "model", "engine"},
     "train": {"base", "tensor", "ops", "formats", "text", "model", "engine"},
-    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "model", "engine", "quantize", "train"},
+    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "model", "engine", "quantize", "train", "hub"},
 }
 # Within the model floor only these files know file formats.
 MODEL_FILES_WITH_FORMATS = re.compile(r"(load|save|config_files|config_gguf)(_test)?\.(h|cc)$|_test\.cc$")

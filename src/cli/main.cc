@@ -33,6 +33,7 @@ int Run(int argc, char** argv) {
   AddLogitsCommand(app);
   AddGenerateCommand(app);
   AddChatCommand(app);
+  AddPullCommand(app);
   AddQuantizeCommand(app);
   AddTrainCommand(app);
   try {

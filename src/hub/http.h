@@ -1,0 +1,51 @@
+// HTTP GET over libcurl: redirects followed, credentials kept from other hosts, nothing retried.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace cadre {
+
+struct HttpRequest {
+  std::string url;    // http or https
+  std::string token;  // sent as "Authorization: Bearer" to the first host only; empty: none
+  // Bytes [begin, end) of the body; the server must answer with just them.
+  std::optional<std::pair<uint64_t, uint64_t>> range;
+};
+
+// How a request ended. Exactly one of the first two is meaningful.
+struct HttpResult {
+  int status = 0;        // of the last answer; 0: there was none
+  std::string problem;   // what cut it short: "connection reset by peer"; empty: nothing did
+  std::string location;  // the host that answered last, for messages
+  std::map<std::string, std::string> headers;  // of the last answer, names in lower case
+
+  bool ok() const { return problem.empty() && (status == 200 || status == 206); }
+};
+
+// One connection at a time, kept open between requests. Not for two threads at once.
+class HttpClient {
+ public:
+  // Requests end early, as a problem, once `stop` is set (may be null).
+  explicit HttpClient(const std::atomic<bool>* stop = nullptr);
+  ~HttpClient();
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+
+  // Calls `take` for the body as it comes, for answers 200 and 206 only (with a range: 206 only, and
+  // never for more than was asked for); it returns false to end the request. No answer is thrown.
+  HttpResult Get(const HttpRequest& request,
+                 const std::function<bool(std::span<const std::byte>)>& take);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace cadre

@@ -1,0 +1,98 @@
+#include "hub/pull.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/progress.h"
+#include "hub/http.h"
+
+namespace cadre {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMaxListingBytes = size_t{64} << 20;
+
+// For a path in a URL: what is not plain becomes %XX; slashes stay.
+std::string Escaped(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '.' || c == '_' || c == '-' || c == '~' || c == '/';
+    escaped += plain ? std::string(1, c)
+                     : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return escaped;
+}
+
+Repository List(const std::string& repository, const PullOptions& options) {
+  HttpClient client(options.download.stop);
+  std::string revision = Escaped(options.revision);
+  for (size_t slash; (slash = revision.find('/')) != revision.npos;)
+    revision.replace(slash, 1, "%2F");
+  const HttpRequest request{.url = fmt::format("{}/api/models/{}/revision/{}?blobs=true",
+                                               options.hub, repository, revision),
+                            .token = options.download.token,
+                            .range = {}};
+  std::string body;
+  const HttpResult result = client.Get(request, [&](std::span<const std::byte> bytes) {
+    body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return body.size() <= kMaxListingBytes;
+  });
+  const std::string name = fmt::format("{} at {}", repository, options.revision);
+  if (!result.problem.empty()) throw Error("{}: {}", name, result.problem);
+  if (!result.ok())
+    throw Error("{}: {}", name, Explain(result.status, !options.download.token.empty()));
+  return ParseRepository(ParseJson(body, name), name);
+}
+
+// What of the file, finished or not, takes room on the disk already.
+uint64_t BytesOnDisk(const std::string& path) {
+  struct stat info {};
+  for (const auto& name : {path, path + ".partial"})
+    if (stat(name.c_str(), &info) == 0) return static_cast<uint64_t>(info.st_blocks) * 512;
+  return 0;
+}
+
+void CheckRoom(const std::vector<Download>& downloads, const fs::path& folder) {
+  uint64_t needed = 0;
+  for (const auto& download : downloads)
+    needed += download.file.size - std::min(download.file.size, BytesOnDisk(download.path));
+  std::error_code error;
+  const auto space = fs::space(folder, error);
+  if (!error && space.available < needed) {
+    throw Error("{}: {} are free but {} are to come", folder.string(),
+                ShortBytes(static_cast<double>(space.available)),
+                ShortBytes(static_cast<double>(needed)));
+  }
+}
+
+}  // namespace
+
+PullResult Pull(const std::string& repository, const std::string& folder,
+                const PullOptions& options) {
+  CheckRepositoryName(repository);
+  const Repository listing = List(repository, options);
+  PullResult result;
+  result.commit = listing.commit;
+  std::vector<Download> downloads;
+  for (const auto& file : ChooseFiles(listing, options.include, repository)) {
+    const fs::path path = fs::path(folder) / file.path;
+    fs::create_directories(path.parent_path());
+    downloads.push_back({.url = fmt::format("{}/{}/resolve/{}/{}", options.hub, repository,
+                                            listing.commit, Escaped(file.path)),
+                         .path = path.string(),
+                         .file = file});
+    result.files.push_back(path.string());
+    result.bytes += file.size;
+  }
+  CheckRoom(downloads, folder);
+  result.done = DownloadAll(downloads, options.download);
+  return result;
+}
+
+}  // namespace cadre
