@@ -351,6 +351,92 @@ class ProgramTest(unittest.TestCase):
         shorter = cadre(*arguments, "train.steps=20")
         self.assertEqual(shorter.returncode, 1)
         self.assertIn(b"is at step 33 already, beyond the 20 of train.steps", shorter.stderr)
+    def test_quantize_goes_between_types_and_layouts(self):
+        f16 = self.folder / "nano-f16.gguf"
+        done = cadre("quantize", "nano", f16, "--type", "f16", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assertEqual(answer["files"], [str(f16)])
+        self.assertEqual(set(answer["types"]), {"F16", "F32"})
+        self.assertTrue(16 <= answer["bits_per_weight"] < 16.1, answer)
+        self.assertEqual(sum(answer["types"].values()), sum(t["tensors"] for t in json.loads(
+            cadre("inspect", f16, "--json").stdout)["types"].values()))
+
+        def text(model):
+            shown = cadre("generate", model, "-p", "It was a bright", "-n", "24", "--activations", "f32", "--kv", "f32")
+            self.assertEqual(shown.returncode, 0, shown.stderr)
+            return shown.stdout
+
+        expected = text(f16)
+        for layout, experts in (("hf", "separate"), ("hf", "fused"), ("mistral", "separate"), ("gguf", "separate"), ("gguf", "fused")):
+            place = self.folder / f"nano-{layout}-{experts}"
+            arguments = ["--layout", layout, "--experts", experts, "--shard", "5MB"]
+            done = cadre("quantize", f16, place if layout != "gguf" else f"{place}.gguf", *arguments, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            files = json.loads(done.stdout)["files"]
+            self.assertGreater(len(files), 2)
+            opened = files[0] if layout == "gguf" else place
+            self.assertEqual(text(opened), expected, (layout, experts))
+            self.assertEqual(json.loads(cadre("inspect", opened, "--json").stdout)["warnings"], [])
+
+    def test_quantize_writes_every_type(self):
+        for name in ("q8_0", "q6_k", "q5_1", "q5_0", "q5_k", "q4_1", "q4_0", "q4_k", "iq4_nl", "iq4_xs", "q3_k", "q2_k", "bf16", "f32"):
+            place = self.folder / f"nano-{name}.gguf"
+            done = cadre("quantize", "nano", place, "--type", name)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(name.upper(), json.loads(cadre("inspect", place, "--json").stdout)["types"])
+            shown = cadre("generate", place, "-p", "It was", "-n", "8")
+            self.assertEqual(shown.returncode, 0, shown.stderr)
+            place.unlink()
+
+    def test_quantize_refuses_in_one_sentence(self):
+        for arguments, code, words in (
+            (("nano", self.folder / "x", "--type", "q4_k"), 1, b"hold F32, F16 and BF16"),
+            (("nano", self.folder / "x.gguf", "--type", "q9"), 2, b"q9 is none of"),
+            (("nowhere", self.folder / "x.gguf"), 1, b"neither a file nor a folder"),
+            ((SOURCE / "models" / "nano" / "nano.gguf", SOURCE / "models" / "nano" / "nano.gguf"), 1, b"is what is being converted"),
+        ):
+            done = cadre("quantize", *arguments)
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn(words, done.stderr)
+        self.assertFalse((self.folder / "x.gguf").exists())
+
+    def test_damaged_files_are_refused_at_little_cost(self):
+        nano = (SOURCE / "models" / "nano" / "nano.gguf").read_bytes()
+        golden = (GOLDENS / "mixtral" / "model.safetensors").read_bytes()
+        config = (GOLDENS / "mixtral" / "config.json").read_text()
+        huge = struct.pack("<Q", 100_000_000) + b"{" * 1000
+        deep = b"[" * 1_000_000
+        damaged = {
+            "cut.gguf": nano[: len(nano) // 2],
+            "counts.gguf": nano[:8] + struct.pack("<QQ", 1 << 60, 1 << 60) + nano[24:],
+            "noise.gguf": nano[:24] + random.Random(1).randbytes(5_000_000),
+            "cut/model.safetensors": golden[:-5],
+            "huge/model.safetensors": huge + bytes(1000),
+            "deep/model.safetensors": struct.pack("<Q", len(deep)) + b"{" + deep[1:],
+            "index/model.safetensors.index.json": b'{"weight_map":' + deep,
+            "consolidated/consolidated.safetensors": golden,
+            "consolidated/params.json": b"[" * 100_000,
+        }
+        for name, content in damaged.items():
+            path = self.folder / "damaged" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            if path.name == "model.safetensors":
+                (path.parent / "config.json").write_text(config)
+        for name in sorted({pathlib.PurePath(name).parts[0] for name in damaged}):
+            begin = time.monotonic()
+            process = subprocess.Popen([PROGRAM, "inspect", str(self.folder / "damaged" / name)], stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.PIPE)
+            error = process.stderr.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            seconds = time.monotonic() - begin
+            self.assertEqual(process.returncode, 1, (name, error))
+            self.assertEqual(error.count(b"\n"), 1, (name, error))
+            if not INSTRUMENTED:
+                self.assertLess(seconds, 1, name)
+                self.assertLess(usage.ru_maxrss * 1024, 100_000_000, name)
 
     def test_metrics_have_the_promised_keys(self):
         lines = [json.loads(line) for line in (self.run_folder / "metrics.jsonl").read_text().splitlines()]
