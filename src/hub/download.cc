@@ -9,6 +9,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/error.h"
@@ -63,12 +64,22 @@ class Queue {
 
   // The next chunk to fetch; none when there is nothing left to begin.
   std::optional<Chunk> Next() {
-    const std::lock_guard lock(mutex_);
-    while (chunks_.empty() && !pending_.empty() && !Stopped()) Begin();
-    if (chunks_.empty() || Stopped()) return std::nullopt;
-    const Chunk chunk = chunks_.front();
-    chunks_.pop_front();
-    return chunk;
+    std::unique_lock lock(mutex_);
+    while (!Stopped()) {
+      if (!chunks_.empty()) {
+        const Chunk chunk = chunks_.front();
+        chunks_.pop_front();
+        return chunk;
+      }
+      if (!pending_.empty()) {
+        Begin(lock);
+      } else if (opening_ > 0) {
+        wake_.wait_for(lock, std::chrono::milliseconds(100));
+      } else {
+        break;
+      }
+    }
+    return std::nullopt;
   }
 
   void Arrived(uint64_t bytes) {
@@ -110,19 +121,27 @@ class Queue {
     if (options_.on_progress) options_.on_progress(done_bytes_, total_bytes_);
   }
 
-  // Opens the next file and queues what it lacks. Nothing when it is there already.
-  void Begin() {
+  // Opens the next file and queues what it lacks. A file that is there already is read once for its
+  // checksum, meanwhile others go on.
+  void Begin(std::unique_lock<std::mutex>& lock) {
     const Download& download = *pending_.front();
     pending_.pop_front();
-    if (HasContent(download.path, download.file)) return Count(download.file.size);
-    auto transfer = std::make_shared<Transfer>(download);
-    Count(transfer->partial.arrived_bytes());
-    for (size_t i = 0; i < transfer->partial.num_chunks(); ++i) {
-      if (transfer->partial.arrived(i)) continue;
-      chunks_.push_back({transfer, i});
-      ++transfer->missing;
+    ++opening_;
+    lock.unlock();
+    std::shared_ptr<Transfer> transfer;
+    if (!HasContent(download.path, download.file)) {
+      transfer = std::make_shared<Transfer>(download);
+      for (size_t i = 0; i < transfer->partial.num_chunks(); ++i)
+        transfer->missing += transfer->partial.arrived(i) ? 0 : 1;
+      if (transfer->missing == 0) transfer->partial.Finish();
     }
-    if (transfer->missing == 0) transfer->partial.Finish();
+    lock.lock();
+    --opening_;
+    wake_.notify_all();
+    if (!transfer || transfer->missing == 0) return Count(download.file.size);
+    Count(transfer->partial.arrived_bytes());
+    for (size_t i = 0; i < transfer->partial.num_chunks(); ++i)
+      if (!transfer->partial.arrived(i)) chunks_.push_back({transfer, i});
   }
 
   const DownloadOptions& options_;
@@ -130,6 +149,7 @@ class Queue {
   std::condition_variable wake_;
   std::deque<const Download*> pending_;
   std::deque<Chunk> chunks_;
+  int opening_ = 0;  // files being looked at
   uint64_t done_bytes_ = 0, total_bytes_ = 0;
   std::exception_ptr error_;
   std::atomic<bool> failed_ = false;
