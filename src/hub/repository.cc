@@ -74,7 +74,7 @@ bool IsConfiguration(const std::string& path) {
 std::string GgufModelName(const std::string& path) {
   const std::string stem = path.substr(0, path.size() - 5);
   // -00001-of-00003
-  if (stem.size() > 15 && MatchesPattern("-?????-of-?????", stem.substr(stem.size() - 15)))
+  if (stem.size() > 15 && MatchesPattern("-?????" "-of-?????", stem.substr(stem.size() - 15)))
     return stem.substr(0, stem.size() - 15);
   return stem;
 }
