@@ -3,14 +3,16 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-# Every floor but the command line, in one shared library.
+# Every floor but the command line, in one shared library of the same objects as the program.
 get_property(floors GLOBAL PROPERTY CADRE_FLOORS)
-list(TRANSFORM floors PREPEND cadre_)
-add_library(libcadre SHARED ${PROJECT_SOURCE_DIR}/cmake/empty.cc)
-set_target_properties(libcadre PROPERTIES OUTPUT_NAME cadre EXPORT_NAME cadre VERSION ${PROJECT_VERSION}
+add_library(libcadre SHARED)
+foreach(floor ${floors})
+  target_sources(libcadre PRIVATE $<TARGET_OBJECTS:cadre_${floor}>)
+endforeach()
+set_target_properties(libcadre PROPERTIES OUTPUT_NAME cadre EXPORT_NAME cadre LINKER_LANGUAGE CXX VERSION ${PROJECT_VERSION}
   SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 target_link_libraries(libcadre
-  PRIVATE "$<BUILD_LOCAL_INTERFACE:$<LINK_LIBRARY:WHOLE_ARCHIVE,${floors}>>"
+  PRIVATE PkgConfig::sentencepiece PkgConfig::zstd PkgConfig::libcurl PkgConfig::libcrypto
   PUBLIC fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json Threads::Threads)
 target_compile_features(libcadre PUBLIC cxx_std_20)
 target_include_directories(libcadre PUBLIC $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/cadre>)

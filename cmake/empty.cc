@@ -1,1 +1,0 @@
-// A library of other libraries needs a source file.
