@@ -104,7 +104,8 @@ TEST_P(Layouts, HoldBrainFloatsAsTheyAre) {
   const std::string path = Converted(source, folder_, GetParam());
   EXPECT_TRUE(LogitsOf(path, "reference") == LogitsOf(source, "reference"));
   int64_t tensors = 0;
-  for (const auto& tensor : LoadedModel::Load(path).checkpoint().Tensors()) {
+  const auto loaded = LoadedModel::Load(path);
+  for (const auto& tensor : loaded.checkpoint().Tensors()) {
     if (tensor.shape.size() == 1 || tensor.name.find("gate.weight") != std::string::npos) continue;
     if (tensor.name.find("ffn_gate_inp") != std::string::npos) continue;
     EXPECT_EQ(tensor.type_name, "BF16") << tensor.name;

@@ -118,7 +118,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         stop = end
         if end - begin > 1 and hub.take("cuts_left"):
             with hub.lock:
-                stop = hub.random.randrange(begin, end)
+                stop = hub.random.randrange(begin, begin + (end - begin) // 20 + 1)
         while begin < stop:
             part = data[begin : min(begin + 65536, stop)]
             self.wfile.write(part)

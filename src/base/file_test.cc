@@ -75,10 +75,10 @@ TEST_F(FileTest, OnlyWhatWasSyncedIsKept) {
     EXPECT_EQ(file.kept_bytes(), 4u);
     EXPECT_FALSE(file.KeptBeginWith("01234"));
   }
-  fs::remove(path + ".partial.synced");
-  EXPECT_EQ(AtomicFile(path, Unfinished::kKeep).kept_bytes(), 0u);
   std::ofstream(path + ".partial.synced") << 400;
   EXPECT_EQ(AtomicFile(path, Unfinished::kKeep).kept_bytes(), 10u);
+  fs::remove(path + ".partial.synced");
+  EXPECT_EQ(AtomicFile(path, Unfinished::kKeep).kept_bytes(), 0u);
 }
 
 TEST_F(FileTest, WithoutContinueAtTheKeptBytesAreLost) {

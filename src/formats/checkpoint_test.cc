@@ -179,9 +179,16 @@ TEST_F(CheckpointTest, WhatIsNoModelIsRefused) {
   EXPECT_THAT(MessageOf(Path("empty.safetensors")), HasSubstr("neither a GGUF nor a safetensors"));
   WriteText("text.gguf", "This is just a text.");
   EXPECT_THAT(MessageOf(Path("text.gguf")), HasSubstr("neither a GGUF nor a safetensors"));
+}
+
+TEST_F(CheckpointTest, MistralsOwnLayoutIsOpenedWhereThereIsNoOther) {
   WriteSafetensors("consolidated.safetensors", {"a"});
-  fs::remove(Path("text.gguf"));
-  EXPECT_THAT(MessageOf(), HasSubstr("Mistral's own layout"));
+  WriteText("params.json", R"({"dim":64})");
+  const auto checkpoint = Checkpoint::Open(folder_);
+  EXPECT_EQ(checkpoint.kind(), CheckpointKind::kMistral);
+  EXPECT_EQ(checkpoint.config().at("dim"), 64);
+  WriteSafetensors("model.safetensors", {"b"});
+  EXPECT_EQ(Checkpoint::Open(folder_).kind(), CheckpointKind::kHuggingFace);
 }
 
 TEST_F(CheckpointTest, GgufIsToldByItsMagicAndItsShapesAreReversed) {
