@@ -401,43 +401,6 @@ class ProgramTest(unittest.TestCase):
             self.assertIn(words, done.stderr)
         self.assertFalse((self.folder / "x.gguf").exists())
 
-    def test_damaged_files_are_refused_at_little_cost(self):
-        nano = (SOURCE / "models" / "nano" / "nano.gguf").read_bytes()
-        golden = (GOLDENS / "mixtral" / "model.safetensors").read_bytes()
-        config = (GOLDENS / "mixtral" / "config.json").read_text()
-        huge = struct.pack("<Q", 100_000_000) + b"{" * 1000
-        deep = b"[" * 1_000_000
-        damaged = {
-            "cut.gguf": nano[: len(nano) // 2],
-            "counts.gguf": nano[:8] + struct.pack("<QQ", 1 << 60, 1 << 60) + nano[24:],
-            "noise.gguf": nano[:24] + random.Random(1).randbytes(5_000_000),
-            "cut/model.safetensors": golden[:-5],
-            "huge/model.safetensors": huge + bytes(1000),
-            "deep/model.safetensors": struct.pack("<Q", len(deep)) + b"{" + deep[1:],
-            "index/model.safetensors.index.json": b'{"weight_map":' + deep,
-            "consolidated/consolidated.safetensors": golden,
-            "consolidated/params.json": b"[" * 100_000,
-        }
-        for name, content in damaged.items():
-            path = self.folder / "damaged" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            if path.name == "model.safetensors":
-                (path.parent / "config.json").write_text(config)
-        for name in sorted({pathlib.PurePath(name).parts[0] for name in damaged}):
-            begin = time.monotonic()
-            process = subprocess.Popen([PROGRAM, "inspect", str(self.folder / "damaged" / name)], stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.PIPE)
-            error = process.stderr.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            seconds = time.monotonic() - begin
-            self.assertEqual(process.returncode, 1, (name, error))
-            self.assertEqual(error.count(b"\n"), 1, (name, error))
-            if not INSTRUMENTED:
-                self.assertLess(seconds, 1, name)
-                self.assertLess(usage.ru_maxrss * 1024, 100_000_000, name)
-
     def test_metrics_have_the_promised_keys(self):
         lines = [json.loads(line) for line in (self.run_folder / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual(len(lines), 30)

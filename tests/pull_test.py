@@ -38,9 +38,18 @@ class Hub:
         self.listed = {}  # path -> changes of its entry in the listing
         self.gone = set()  # listed, but 404
         self.slow_bytes_per_s = 0
+        self.silent = None  # an event: nothing is answered before it
         self.requests = []  # (server, path, range, authorization)
         self.random = random.Random(7)
         self.lock = threading.Lock()
+
+    def wait_for_storage(self, count):
+        """Until so many requests for a file's bytes have come."""
+        end = time.monotonic() + 60
+        while sum(1 for server, *_ in list(self.requests) if server == "storage") < count:
+            if time.monotonic() > end:
+                raise TimeoutError(f"no {count} requests came")
+            time.sleep(0.01)
 
     def take(self, name):
         with self.lock:
@@ -83,6 +92,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         authorization = self.headers.get("Authorization")
         with hub.lock:
             hub.requests.append((self.server.name, path, self.headers.get("Range"), authorization))
+        if hub.silent:
+            hub.silent.wait(timeout=60)
         if self.server.name == "storage":
             return self.send_file(path.removeprefix("/storage/"))
         if hub.token and authorization != f"Bearer {hub.token}":
@@ -271,7 +282,7 @@ class PullTest(unittest.TestCase):
         with serving(hub) as url:
             command = [PROGRAM, "pull", REPOSITORY, "--to", str(self.to), "--connections", "1"]
             process = subprocess.Popen(command, env=self.environment(url), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            time.sleep(1.5)
+            hub.wait_for_storage(3)  # so two chunks have come
             process.send_signal(signal.SIGINT)
             _, error = process.communicate(timeout=60)
             self.assertEqual(process.returncode, 1)
@@ -282,6 +293,21 @@ class PullTest(unittest.TestCase):
         fetched = sum(1 for server, *_ in hub.requests if server == "storage")
         self.assertLess(fetched, 6)  # of six chunks
         self.check(hub.files, ["model.safetensors"])
+
+    def test_it_can_be_stopped_while_it_asks_what_is_there(self):
+        hub = Hub(small_files())
+        hub.silent = threading.Event()
+        with serving(hub) as url:
+            command = [PROGRAM, "pull", REPOSITORY, "--to", str(self.to)]
+            process = subprocess.Popen(command, env=self.environment(url), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            end = time.monotonic() + 60
+            while not hub.requests and time.monotonic() < end:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=60)
+            hub.silent.set()
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("stopped; the same command goes on", error)
 
     def test_busy_and_broken_servers_are_asked_again(self):
         hub = Hub(small_files())
@@ -368,7 +394,7 @@ class PullTest(unittest.TestCase):
         with serving(hub) as url:
             command = [PROGRAM, "pull", REPOSITORY, "--to", str(self.to), "--connections", "1"]
             process = subprocess.Popen(command, env=self.environment(url), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            time.sleep(2.5)
+            hub.wait_for_storage(2)
             (disk / "filler").write_bytes(bytes(25_000_000))
             _, error = process.communicate(timeout=60)
             self.assertEqual(process.returncode, 1)
@@ -385,7 +411,7 @@ class PullTest(unittest.TestCase):
         with serving(hub) as url:
             command = [PROGRAM, "pull", REPOSITORY, "--to", str(self.to), "--connections", "1"]
             first = subprocess.Popen(command, env=self.environment(url), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(0.7)
+            hub.wait_for_storage(1)
             second = self.pull(url, "--to", self.to)
             self.assertEqual(first.wait(timeout=60), 0)
         self.assertEqual(second.returncode, 1)

@@ -15,6 +15,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSentencePieceFile = "tokenizer.model";
 constexpr const char* kJsonFile = "tokenizer.json";
+constexpr const char* kTekkenFile = "tekken.json";
 
 bool Exists(const fs::path& path) {
   std::error_code ignored;
@@ -48,6 +49,12 @@ void ReadNeighbours(const fs::path& folder, const std::optional<Json>& config,
   const fs::path jinja = folder / "chat_template.jinja";
   if (text.chat_template.empty() && Exists(jinja))
     text.chat_template = MappedFile(jinja.string()).text();
+  const fs::path json = folder / "chat_template.json";
+  if (text.chat_template.empty() && Exists(json)) {
+    const Json holder = ReadJsonFile(json.string());
+    if (!holder.is_object()) throw Error("{}: must hold a JSON object", json.string());
+    text.chat_template = TemplateOf(holder, json.string());
+  }
 }
 
 TextSource ReadTokenizerFile(const fs::path& file) {
@@ -70,9 +77,33 @@ TextSource ReadTokenizerFile(const fs::path& file) {
   return text;
 }
 
+// "tokenizer.model.v3", "mistral_instruct_tokenizer_240323.model.v3": Mistral's own names.
+bool IsVersionedModel(const std::string& name) {
+  constexpr size_t kVersion = 9;  // ".model.v3"
+  return name.size() > kVersion && name.find("tokenizer") != name.npos && name.back() >= '1' &&
+         name.back() <= '9' &&
+         std::string_view(name).substr(name.size() - kVersion, kVersion - 1) == ".model.v";
+}
+
 std::optional<TextSource> FindInFolder(const fs::path& folder) {
   for (const char* name : {kSentencePieceFile, kJsonFile}) {
     if (Exists(folder / name)) return ReadTokenizerFile(folder / name);
+  }
+  std::vector<fs::path> versioned;
+  std::error_code ignored;
+  for (fs::directory_iterator entry(folder, ignored);
+       !ignored && entry != fs::directory_iterator(); entry.increment(ignored)) {
+    if (IsVersionedModel(entry->path().filename().string())) versioned.push_back(entry->path());
+  }
+  if (versioned.size() > 1) {
+    throw Error("{}: holds several tokenizers, as {} and {}, and none called {}", folder.string(),
+                versioned[0].filename().string(), versioned[1].filename().string(),
+                kSentencePieceFile);
+  }
+  if (!versioned.empty()) return ReadTokenizerFile(versioned[0]);
+  if (Exists(folder / kTekkenFile)) {
+    throw Error("{}: has a byte-level tokenizer ({}) but must have a sentencepiece one",
+                folder.string(), kTekkenFile);
   }
   return std::nullopt;
 }
@@ -171,8 +202,12 @@ OpenedModel OpenModel(const std::string& path, TextNeed need) {
   if (!text) ThrowNoText(path);
   const auto warnings = CheckVocabulary(*text, opened.model.model().config);
   opened.warnings.insert(opened.warnings.end(), warnings.begin(), warnings.end());
-  if (need == TextNeed::kChat)
-    opened.chat_version = DetectChatVersion(text->vocabulary, text->chat_template);
+  if (need == TextNeed::kChat) {
+    const ChatFormat format = ChooseChatFormat(text->vocabulary, text->chat_template);
+    opened.chat_version = format.version;
+    if (!format.warning.empty())
+      opened.warnings.push_back(fmt::format("{}: {}", text->file, format.warning));
+  }
   opened.tokenizer.emplace(std::move(text->vocabulary), text->file);
   return opened;
 }

@@ -71,6 +71,29 @@ TEST_F(OpenTest, ReadsTheTemplateAndBosOfTheConfigBesideIt) {
   EXPECT_THROW(OpenText(folder_.string()), Error);
 }
 
+TEST_F(OpenTest, FindsTheTokenizerUnderMistralsNames) {
+  const std::string model = WriteSentencePieceModel(SmallVocabulary());
+  Write("tekken.json", "{}");
+  EXPECT_THROW(OpenText(folder_.string()), Error);
+  Write("tokenizer.model.v3", model);
+  EXPECT_EQ(OpenText(folder_.string()).vocabulary.size(), SmallVocabulary().size());
+  Write("mistral_instruct_tokenizer_240216.model.v2", model);
+  EXPECT_THROW(OpenText(folder_.string()), Error);  // which one?
+  WriteTokenizer(SmallVocabulary());
+  EXPECT_TRUE(OpenText(folder_.string()).file.ends_with("/tokenizer.model"));
+}
+
+TEST_F(OpenTest, SaysWhatIsUsedInsteadOfAnotherChatTemplate) {
+  WriteModel();
+  WriteTokenizer(SmallVocabulary());
+  Write("chat_template.json", R"({"chat_template": "{{ '<|im_start|>' + role }}"})");
+  EXPECT_TRUE(OpenModel(folder_.string(), TextNeed::kTokens).warnings.empty());
+  const auto opened = OpenModel(folder_.string(), TextNeed::kChat);
+  ASSERT_EQ(opened.warnings.size(), 1u);
+  EXPECT_NE(opened.warnings[0].find("ChatML"), std::string::npos) << opened.warnings[0];
+  EXPECT_EQ(opened.chat_version, ChatVersion::kV1);
+}
+
 TEST_F(OpenTest, ReadsTheTokenizerOfAGguf) {
   const auto small = MakeSmallModel();
   const Vocabulary vocabulary = SmallVocabulary();

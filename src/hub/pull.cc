@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -29,7 +30,8 @@ std::string Escaped(std::string_view text) {
   return escaped;
 }
 
-Repository List(const std::string& repository, const PullOptions& options) {
+// None: stopped.
+std::optional<Repository> List(const std::string& repository, const PullOptions& options) {
   HttpClient client(options.download.stop);
   std::string revision = Escaped(options.revision);
   for (size_t slash; (slash = revision.find('/')) != revision.npos;)
@@ -43,6 +45,7 @@ Repository List(const std::string& repository, const PullOptions& options) {
     body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return body.size() <= kMaxListingBytes;
   });
+  if (options.download.stop != nullptr && *options.download.stop) return std::nullopt;
   const std::string name = fmt::format("{} at {}", repository, options.revision);
   if (!result.problem.empty()) throw Error("{}: {}", name, result.problem);
   if (!result.ok())
@@ -76,15 +79,16 @@ void CheckRoom(const std::vector<Download>& downloads, const fs::path& folder) {
 PullResult Pull(const std::string& repository, const std::string& folder,
                 const PullOptions& options) {
   CheckRepositoryName(repository);
-  const Repository listing = List(repository, options);
+  const std::optional<Repository> listing = List(repository, options);
   PullResult result;
-  result.commit = listing.commit;
+  if (!listing) return result;
+  result.commit = listing->commit;
   std::vector<Download> downloads;
-  for (const auto& file : ChooseFiles(listing, options.include, repository)) {
+  for (const auto& file : ChooseFiles(*listing, options.include, repository)) {
     const fs::path path = fs::path(folder) / file.path;
     fs::create_directories(path.parent_path());
     downloads.push_back({.url = fmt::format("{}/{}/resolve/{}/{}", options.hub, repository,
-                                            listing.commit, Escaped(file.path)),
+                                            listing->commit, Escaped(file.path)),
                          .path = path.string(),
                          .file = file});
     result.files.push_back(path.string());

@@ -6,10 +6,15 @@
 namespace cadre {
 namespace {
 
-int64_t GgufHeads(const GgufFile& file, const char* key, int64_t fallback) {
+// A number, or an array with the same number for each layer.
+int64_t GetPerLayer(const GgufFile& file, const char* key, int64_t num_layers, int64_t fallback) {
   if (!file.IsArray(key)) return file.GetInt(key, fallback);
   const auto per_layer = file.GetIntArray(key);
   if (per_layer.empty()) throw Error("{}: {} is an empty array", file.name(), key);
+  if (static_cast<int64_t>(per_layer.size()) != num_layers) {
+    throw Error("{}: {} has {} values for {} layers", file.name(), key, per_layer.size(),
+                num_layers);
+  }
   for (const int64_t heads : per_layer) {
     if (heads != per_layer[0]) {
       throw Error("{}: {} differs between layers ({} and {}), which Cadre does not run",
@@ -42,10 +47,13 @@ ModelConfig ConfigFromGguf(const GgufFile& file, bool tie_embeddings) {
   }
   ModelConfig config;
   config.dim = file.GetInt("llama.embedding_length");
-  config.hidden_dim = GgufHeads(file, "llama.feed_forward_length", 0);
   config.num_layers = file.GetInt("llama.block_count");
-  config.num_heads = GgufHeads(file, "llama.attention.head_count", 0);
-  config.num_kv_heads = GgufHeads(file, "llama.attention.head_count_kv", config.num_heads);
+  const auto per_layer = [&](const char* key, int64_t fallback) {
+    return GetPerLayer(file, key, config.num_layers, fallback);
+  };
+  config.hidden_dim = per_layer("llama.feed_forward_length", 0);
+  config.num_heads = per_layer("llama.attention.head_count", 0);
+  config.num_kv_heads = per_layer("llama.attention.head_count_kv", config.num_heads);
   const int64_t quotient = config.num_heads > 0 ? config.dim / config.num_heads : 0;
   config.head_dim = file.GetInt("llama.attention.key_length",
                                 file.GetInt("llama.rope.dimension_count", quotient));

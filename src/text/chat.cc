@@ -2,7 +2,6 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "text/python_json.h"
 
 namespace cadre {
@@ -217,29 +216,6 @@ std::vector<int32_t> EncodeChat(const Tokenizer& tokenizer, ChatVersion version,
                                 std::span<const Message> messages,
                                 std::span<const ToolDefinition> tools, const ChatOptions& options) {
   return EncodeChatForTraining(tokenizer, version, messages, tools, options).ids;
-}
-
-ChatVersion DetectChatVersion(const Vocabulary& vocabulary, std::string_view chat_template) {
-  bool has_inst = false;
-  bool has_prefix = false;
-  bool has_system = chat_template.find("[SYSTEM_PROMPT]") != std::string_view::npos;
-  for (const Piece& piece : vocabulary.pieces) {
-    if (piece.type != PieceType::kControl) continue;
-    has_inst = has_inst || piece.text == "[INST]";
-    has_prefix = has_prefix || piece.text == "[PREFIX]";
-    has_system = has_system || piece.text == "[SYSTEM_PROMPT]";
-  }
-  if (has_system)
-    throw Error("the chat template is Mistral's v7 ([SYSTEM_PROMPT]) but must be v1, v2 or v3");
-  if (has_inst) return has_prefix ? ChatVersion::kV3 : ChatVersion::kV2;
-  if (chat_template.find("[AVAILABLE_TOOLS]") != std::string_view::npos) {
-    throw Error(
-        "the chat template uses [AVAILABLE_TOOLS] but the tokenizer has no control piece [INST]");
-  }
-  if (!chat_template.empty() && chat_template.find("[INST]") == std::string_view::npos) {
-    log::warn("the chat template is not one of Mistral's; using its v1 format");
-  }
-  return ChatVersion::kV1;
 }
 
 }  // namespace cadre

@@ -73,9 +73,4 @@ std::vector<int32_t> EncodeChat(const Tokenizer& tokenizer, ChatVersion version,
 void ValidateChat(ChatVersion version, std::span<const Message> messages,
                   std::span<const ToolDefinition> tools, const ChatOptions& options);
 
-// The version for a vocabulary, which decides: without control pieces [INST] only v1 can be said.
-// The checkpoint's Jinja template (may be empty) is a cross-check: a template of v7 or of a tekken
-// tokenizer throws Error, one that is not Mistral's warns.
-ChatVersion DetectChatVersion(const Vocabulary& vocabulary, std::string_view chat_template);
-
 }  // namespace cadre

@@ -270,24 +270,5 @@ TEST_F(Chat, RefusesToolsThatAreNoSchema) {
   }
 }
 
-TEST(DetectChatVersion, GoesByTheVocabulary) {
-  EXPECT_EQ(DetectChatVersion(testing::TinyVocabulary(), "{{ '[INST] ' + m + ' [/INST]' }}"),
-            ChatVersion::kV1);
-  EXPECT_EQ(DetectChatVersion(testing::TinyVocabulary(), ""), ChatVersion::kV1);
-  EXPECT_EQ(DetectChatVersion(testing::TinyInstructVocabulary(false), ""), ChatVersion::kV2);
-  EXPECT_EQ(DetectChatVersion(testing::TinyInstructVocabulary(true), "[AVAILABLE_TOOLS]"),
-            ChatVersion::kV3);
-  EXPECT_THROW(DetectChatVersion(testing::TinyVocabulary(), "[SYSTEM_PROMPT] [INST]"), Error);
-  EXPECT_THROW(DetectChatVersion(testing::TinyVocabulary(), "[INST] [AVAILABLE_TOOLS]"), Error);
-}
-
-TEST(DetectChatVersion, KnowsThePublishedVocabularies) {
-  CADRE_NEEDS_TEST_DATA();
-  for (const int version : {1, 2, 3}) {
-    EXPECT_EQ(DetectChatVersion(testing::PublishedVocabulary(version), ""),
-              static_cast<ChatVersion>(version));
-  }
-}
-
 }  // namespace
 }  // namespace cadre
