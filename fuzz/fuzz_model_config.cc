@@ -1,5 +1,5 @@
-// Any bytes as a config.json, as a params.json, as a hub's listing, and as a training configuration:
-// one Error or a valid result, never a crash.
+// Any bytes as a config.json, as a params.json, as a hub's listing, and as a training
+// configuration: one Error or a valid result, never a crash.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

@@ -45,8 +45,8 @@ const Layout kLayouts[] = {
 };
 
 std::string Place(const TempFolder& folder, const Layout& layout) {
-  return folder / (layout.layout.names == TensorLayout::kGguf ? layout.name + ".gguf"
-                                                              : layout.name);
+  return folder /
+         (layout.layout.names == TensorLayout::kGguf ? layout.name + ".gguf" : layout.name);
 }
 
 // The path that opens what Converted wrote to Place.
@@ -55,9 +55,8 @@ std::string Converted(const std::string& source, const TempFolder& folder, const
   ThreadPool threads(2);
   const std::string place = Place(folder, layout);
   const auto result =
-      Convert(source, place, {.type = type, .layout = layout.layout,
-                              .shard_bytes = layout.shard_bytes},
-              threads);
+      Convert(source, place,
+              {.type = type, .layout = layout.layout, .shard_bytes = layout.shard_bytes}, threads);
   EXPECT_EQ(result.summary.files.size() > 1, layout.shard_bytes > 0) << layout.name;
   return layout.layout.names == TensorLayout::kGguf ? result.summary.files[0] : place;
 }
@@ -146,9 +145,8 @@ TEST(Convert, SaysWhatALayoutCannotHold) {
   const TempFolder folder;
   ThreadPool threads(1);
   const auto error = [&](const std::string& source, FileLayout layout, std::optional<DType> type) {
-    return ErrorOf([&] {
-      Convert(source, folder / "out", {.type = type, .layout = layout}, threads);
-    });
+    return ErrorOf(
+        [&] { Convert(source, folder / "out", {.type = type, .layout = layout}, threads); });
   };
   const std::string golden = GoldenPath("mixtral");
   EXPECT_THAT(error(golden, {TensorLayout::kHuggingFace, ExpertLayout::kSeparate}, DType::kQ8_0),
@@ -169,10 +167,9 @@ TEST(Convert, NeverWritesOverWhatItReads) {
   EXPECT_THAT(ErrorOf([&] { Convert(gguf, gguf, {.type = {}, .layout = {}}, threads); }),
               HasSubstr("is what is being converted"));
   const std::string hf = Converted(gguf, folder, kLayouts[0]);
-  EXPECT_THAT(ErrorOf([&] {
-                Convert(hf, hf, {.type = {}, .layout = kLayouts[2].layout}, threads);
-              }),
-              HasSubstr("is what is being converted"));
+  EXPECT_THAT(
+      ErrorOf([&] { Convert(hf, hf, {.type = {}, .layout = kLayouts[2].layout}, threads); }),
+      HasSubstr("is what is being converted"));
 }
 
 class Stopped : public std::exception {};
@@ -225,8 +222,8 @@ TEST(Convert, DoesNotGoOnWithAnotherConversion) {
   ThreadPool threads(1);
   const std::string path = folder / "model.gguf";
   const auto stop = [](uint64_t, uint64_t) { throw Stopped(); };
-  EXPECT_THROW(Convert(GoldenPath("mixtral"), path,
-                       {.type = {}, .layout = {}, .on_progress = stop}, threads),
+  EXPECT_THROW(Convert(GoldenPath("mixtral"), path, {.type = {}, .layout = {}, .on_progress = stop},
+                       threads),
                Stopped);
   Convert(GoldenPath("mixtral_top1"), path, {.type = {}, .layout = {}}, threads);
   EXPECT_TRUE(LogitsOf(path, "reference") == LogitsOf(GoldenPath("mixtral_top1"), "reference"));

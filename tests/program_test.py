@@ -16,6 +16,7 @@ import unittest
 PROGRAM = os.environ["CADRE_PROGRAM"]
 SOURCE = pathlib.Path(os.environ["CADRE_SOURCE_DIR"])
 GOLDENS = SOURCE / "tests" / "goldens"
+NANO = SOURCE / "models" / "nano" / "nano.gguf"
 # Sanitizers reserve terabytes of address space and are slow: figures of time and memory mean nothing there.
 INSTRUMENTED = os.environ.get("CADRE_INSTRUMENTED") == "1"
 
@@ -351,9 +352,10 @@ class ProgramTest(unittest.TestCase):
         shorter = cadre(*arguments, "train.steps=20")
         self.assertEqual(shorter.returncode, 1)
         self.assertIn(b"is at step 33 already, beyond the 20 of train.steps", shorter.stderr)
+
     def test_quantize_goes_between_types_and_layouts(self):
         f16 = self.folder / "nano-f16.gguf"
-        done = cadre("quantize", "nano", f16, "--type", "f16", "--json")
+        done = cadre("quantize", NANO, f16, "--type", "f16", "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
         answer = json.loads(done.stdout)
         self.assertEqual(answer["files"], [str(f16)])
@@ -382,7 +384,7 @@ class ProgramTest(unittest.TestCase):
     def test_quantize_writes_every_type(self):
         for name in ("q8_0", "q6_k", "q5_1", "q5_0", "q5_k", "q4_1", "q4_0", "q4_k", "iq4_nl", "iq4_xs", "q3_k", "q2_k", "bf16", "f32"):
             place = self.folder / f"nano-{name}.gguf"
-            done = cadre("quantize", "nano", place, "--type", name)
+            done = cadre("quantize", NANO, place, "--type", name)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(name.upper(), json.loads(cadre("inspect", place, "--json").stdout)["types"])
             shown = cadre("generate", place, "-p", "It was", "-n", "8")
@@ -391,10 +393,10 @@ class ProgramTest(unittest.TestCase):
 
     def test_quantize_refuses_in_one_sentence(self):
         for arguments, code, words in (
-            (("nano", self.folder / "x", "--type", "q4_k"), 1, b"hold F32, F16 and BF16"),
-            (("nano", self.folder / "x.gguf", "--type", "q9"), 2, b"q9 is none of"),
+            ((NANO, self.folder / "x", "--type", "q4_k"), 1, b"hold F32, F16 and BF16"),
+            ((NANO, self.folder / "x.gguf", "--type", "q9"), 2, b"q9 is none of"),
             (("nowhere", self.folder / "x.gguf"), 1, b"neither a file nor a folder"),
-            ((SOURCE / "models" / "nano" / "nano.gguf", SOURCE / "models" / "nano" / "nano.gguf"), 1, b"is what is being converted"),
+            ((NANO, NANO), 1, b"is what is being converted"),
         ):
             done = cadre("quantize", *arguments)
             self.assertEqual(done.returncode, code, done.stderr)

@@ -1,4 +1,6 @@
 // cadre pull: downloads a model from a hub.
+#include "hub/pull.h"
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -14,7 +16,6 @@
 #include "cli/model_path.h"
 #include "cli/output.h"
 #include "cli/shared_options.h"
-#include "hub/pull.h"
 
 namespace cadre {
 namespace {

@@ -91,8 +91,8 @@ std::optional<TextSource> FindInFolder(const fs::path& folder) {
   }
   std::vector<fs::path> versioned;
   std::error_code ignored;
-  for (fs::directory_iterator entry(folder, ignored);
-       !ignored && entry != fs::directory_iterator(); entry.increment(ignored)) {
+  for (fs::directory_iterator entry(folder, ignored); !ignored && entry != fs::directory_iterator();
+       entry.increment(ignored)) {
     if (IsVersionedModel(entry->path().filename().string())) versioned.push_back(entry->path());
   }
   if (versioned.size() > 1) {

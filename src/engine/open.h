@@ -1,8 +1,8 @@
 // From a path to a model that can be talked to: the one place that knows weights and tokenizer
-// files both. Finds the tokenizer beside the weights (tokenizer.model, else tokenizer.json, else the
-// one file of Mistral's own names, as tokenizer.model.v3) or in the GGUF metadata and checks that the
-// two belong together. Refuses byte-level BPE (text/tokenizer_json.h, tekken.json) and a tokenizer
-// with more pieces than the model has embedding rows.
+// files both. Finds the tokenizer beside the weights (tokenizer.model, else tokenizer.json, else
+// the one file of Mistral's own names, as tokenizer.model.v3) or in the GGUF metadata and checks
+// that the two belong together. Refuses byte-level BPE (text/tokenizer_json.h, tekken.json) and a
+// tokenizer with more pieces than the model has embedding rows.
 #pragma once
 
 #include <optional>

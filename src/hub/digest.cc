@@ -15,8 +15,7 @@ struct Digest::State {
 
 Digest::Digest(DigestKind kind, uint64_t size) : state_(std::make_unique<State>()) {
   const EVP_MD* algorithm = kind == DigestKind::kSha256 ? EVP_sha256() : EVP_sha1();
-  if (state_->context == nullptr ||
-      EVP_DigestInit_ex(state_->context, algorithm, nullptr) != 1)
+  if (state_->context == nullptr || EVP_DigestInit_ex(state_->context, algorithm, nullptr) != 1)
     throw Error("the checksum library refuses its work");
   if (kind == DigestKind::kSha256) return;
   const std::string head = fmt::format("blob {}", size);
@@ -40,9 +39,8 @@ std::string Digest::Finish() {
 
 bool IsDigest(DigestKind kind, const std::string& text) {
   return text.size() == (kind == DigestKind::kSha256 ? 64u : 40u) &&
-         std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 }  // namespace cadre

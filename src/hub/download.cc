@@ -36,8 +36,7 @@ double RetryAfterS(const HttpResult& result) {
 
 // One file on its way.
 struct Transfer {
-  Transfer(const Download& wanted)
-      : download(wanted), partial(wanted.path, wanted.file) {}
+  Transfer(const Download& wanted) : download(wanted), partial(wanted.path, wanted.file) {}
   const Download& download;
   PartialFile partial;
   size_t missing = 0;  // chunks
@@ -104,8 +103,7 @@ class Queue {
   // Waits, unless something ends the download.
   void Wait(double seconds) {
     std::unique_lock lock(mutex_);
-    const auto until =
-        std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
     while (!Stopped() && std::chrono::steady_clock::now() < until) {
       wake_.wait_for(lock, std::chrono::milliseconds(100));
     }
@@ -194,8 +192,8 @@ class Worker {
     return true;
   }
 
-  void GiveUpOrWait(const Download& download, const HttpResult& result,
-                    const HttpRequest& request, int fruitless) {
+  void GiveUpOrWait(const Download& download, const HttpResult& result, const HttpRequest& request,
+                    int fruitless) {
     const std::string from = fmt::format("{} (from {})", download.file.path, result.location);
     if (!MayHelpToTryAgain(result)) {
       if (result.status == 200 && request.range)
@@ -227,7 +225,8 @@ std::string Explain(int status, bool has_token) {
       return has_token ? "the hub does not accept the token (401)"
                        : "needs a token: set HF_TOKEN, or it does not exist (401)";
     case 403:
-      return "the hub denies it (403): its terms must be accepted on its page, by the token's owner";
+      return "the hub denies it (403): its terms must be accepted on its page, by the token's "
+             "owner";
     case 404:
       return "is not there (404)";
     case 429:

@@ -38,8 +38,9 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
-  // Calls `take` for the body as it comes, for answers 200 and 206 only (with a range: 206 only, and
-  // never for more than was asked for); it returns false to end the request. No answer is thrown.
+  // Calls `take` for the body as it comes, for answers 200 and 206 only (with a range: 206 only,
+  // and never for more than was asked for); it returns false to end the request. No answer is
+  // thrown.
   HttpResult Get(const HttpRequest& request,
                  const std::function<bool(std::span<const std::byte>)>& take);
 

@@ -1,5 +1,6 @@
-// A file that arrives in chunks, in any order, over several runs. Until it is whole and its checksum
-// is right it is called PATH.partial; PATH.partial.chunks says which chunks are surely on disk.
+// A file that arrives in chunks, in any order, over several runs. Until it is whole and its
+// checksum is right it is called PATH.partial; PATH.partial.chunks says which chunks are surely on
+// disk.
 #pragma once
 
 #include <cstdint>

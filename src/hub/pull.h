@@ -22,8 +22,8 @@ struct PullResult {
   uint64_t bytes = 0;
 };
 
-// Throws Error when the repository is not to be had, the disk has no room, or a file is not what the
-// hub says.
+// Throws Error when the repository is not to be had, the disk has no room, or a file is not what
+// the hub says.
 PullResult Pull(const std::string& repository, const std::string& folder,
                 const PullOptions& options);
 

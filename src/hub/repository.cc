@@ -54,8 +54,7 @@ RemoteFile ParseFile(const Json& json, const std::string& name) {
     file.size = static_cast<uint64_t>(
         JsonInt(*lfs, "size", static_cast<int64_t>(file.size), 0, kMaxFileBytes, what));
   }
-  if (!IsDigest(file.digest_kind, file.digest))
-    throw Error("{}: the hub gives no checksum", what);
+  if (!IsDigest(file.digest_kind, file.digest)) throw Error("{}: the hub gives no checksum", what);
   return file;
 }
 
@@ -74,7 +73,9 @@ bool IsConfiguration(const std::string& path) {
 std::string GgufModelName(const std::string& path) {
   const std::string stem = path.substr(0, path.size() - 5);
   // -00001-of-00003
-  if (stem.size() > 15 && MatchesPattern("-?????" "-of-?????", stem.substr(stem.size() - 15)))
+  if (stem.size() > 15 && MatchesPattern("-?????"
+                                         "-of-?????",
+                                         stem.substr(stem.size() - 15)))
     return stem.substr(0, stem.size() - 15);
   return stem;
 }
@@ -104,9 +105,10 @@ void CheckRepositoryName(const std::string& name) {
   const size_t slash = name.find('/');
   if (slash == name.npos || !IsNamePart(std::string_view(name).substr(0, slash)) ||
       !IsNamePart(std::string_view(name).substr(slash + 1))) {
-    throw Error("'{}' is no repository: it must be OWNER/NAME, as in "
-                "mistralai/Mixtral-8x7B-Instruct-v0.1",
-                Printable(name, 200));
+    throw Error(
+        "'{}' is no repository: it must be OWNER/NAME, as in "
+        "mistralai/Mixtral-8x7B-Instruct-v0.1",
+        Printable(name, 200));
   }
 }
 
@@ -163,8 +165,7 @@ std::vector<RemoteFile> ChooseFiles(const Repository& repository,
     }
     take([](const std::string& path) { return path.ends_with(".gguf"); });
   }
-  if (chosen.empty())
-    throw Error("{}: holds no safetensors and no GGUF file", name);
+  if (chosen.empty()) throw Error("{}: holds no safetensors and no GGUF file", name);
   take(IsConfiguration);
   return chosen;
 }

@@ -82,8 +82,8 @@ TEST(ChooseFiles, TakesOneLayoutAndWhatBelongsToIt) {
                       "model.safetensors.index.json", "params.json", "pytorch_model-1.bin",
                       "tokenizer.json", "tokenizer.model", "sub/config.json"}),
               ElementsAre("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
-                          "model.safetensors.index.json", "README.md", "config.json",
-                          "params.json", "tokenizer.json", "tokenizer.model"));
+                          "model.safetensors.index.json", "README.md", "config.json", "params.json",
+                          "tokenizer.json", "tokenizer.model"));
   EXPECT_THAT(Chosen({"consolidated.safetensors", "params.json", "tokenizer.model.v3"}),
               ElementsAre("consolidated.safetensors", "params.json", "tokenizer.model.v3"));
   EXPECT_THAT(Chosen({"m-00001-of-00002.gguf", "m-00002-of-00002.gguf"}),

@@ -102,9 +102,9 @@ inline Buffer<float> RandomArena(const ParameterLayout& layout, uint64_t seed = 
 }
 
 // The arena as one GGUF file whose matrices are `type`. `set_text` adds tokenizer metadata.
-inline void SaveArenaAsGguf(const ModelConfig& config, const Buffer<float>& arena, DType type,
-                            const std::string& path,
-                            const std::function<void(GgufWriter&)>& set_text = [](GgufWriter&) {}) {
+inline void SaveArenaAsGguf(
+    const ModelConfig& config, const Buffer<float>& arena, DType type, const std::string& path,
+    const std::function<void(GgufWriter&)>& set_text = [](GgufWriter&) {}) {
   ThreadPool threads(2);
   const Model model = ParameterLayout(config).Bind(const_cast<float*>(arena.data()));
   const SaveOptions options = {.layout = {}, .type_of = [=](const PlannedTensor& tensor) {

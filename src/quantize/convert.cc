@@ -164,8 +164,7 @@ Conversion Convert(const std::string& source, const std::string& destination,
   const bool gguf = options.layout.names == TensorLayout::kGguf;
   CheckDestination(checkpoint, destination, gguf);
   const fs::path parent = fs::path(destination).parent_path();
-  const fs::path folder =
-      !gguf ? fs::path(destination) : parent.empty() ? fs::path(".") : parent;
+  const fs::path folder = !gguf ? fs::path(destination) : parent.empty() ? fs::path(".") : parent;
   SaveOptions save = SaveOptionsOf(loaded.model(), options);
   const uint64_t needed = PlannedBytes(loaded.model(), save);
   fs::create_directories(folder);

@@ -61,7 +61,7 @@ TemplateKind RecogniseTemplate(std::string_view chat_template) {
   };
   // The most telling first: templates quote marks of other formats only rarely.
   static constexpr Mark kMarks[] = {
-      {"[SYSTEM_PROMPT]", TemplateKind::kMistralV7}, {"<|im_start|>", TemplateKind::kChatMl},
+      {"[SYSTEM_PROMPT]", TemplateKind::kMistralV7},  {"<|im_start|>", TemplateKind::kChatMl},
       {"<|start_header_id|>", TemplateKind::kLlama3}, {"<start_of_turn>", TemplateKind::kGemma},
       {"GPT4 Correct", TemplateKind::kOpenChat},      {"<|user|>", TemplateKind::kZephyr},
       {"### Instruction", TemplateKind::kAlpaca},

@@ -13,21 +13,21 @@
 namespace cadre {
 
 enum class TemplateKind : uint8_t {
-  kNone,              // the checkpoint has none
-  kMistralV1,         // "[INST] user [/INST] answer</s>"; with a system message or without
-  kMistralControl,    // v2 or v3 without tools: [INST] and [/INST] are control tokens
-  kMistralV2,         // with tools; results carry the function's name
-  kMistralV3,         // with tools; calls and results carry an id
-  kMistralTekken,     // v3 for a byte-level vocabulary: no space after a control token
-  kMistralV7,         // [SYSTEM_PROMPT]
-  kLlama2,            // [INST] with <<SYS>>
-  kLlama3,            // <|start_header_id|>
-  kChatMl,            // <|im_start|>
-  kZephyr,            // <|user|>
-  kOpenChat,          // GPT4 Correct User:
-  kGemma,             // <start_of_turn>
-  kAlpaca,            // ### Instruction:
-  kVicuna,            // USER: ... ASSISTANT:
+  kNone,            // the checkpoint has none
+  kMistralV1,       // "[INST] user [/INST] answer</s>"; with a system message or without
+  kMistralControl,  // v2 or v3 without tools: [INST] and [/INST] are control tokens
+  kMistralV2,       // with tools; results carry the function's name
+  kMistralV3,       // with tools; calls and results carry an id
+  kMistralTekken,   // v3 for a byte-level vocabulary: no space after a control token
+  kMistralV7,       // [SYSTEM_PROMPT]
+  kLlama2,          // [INST] with <<SYS>>
+  kLlama3,          // <|start_header_id|>
+  kChatMl,          // <|im_start|>
+  kZephyr,          // <|user|>
+  kOpenChat,        // GPT4 Correct User:
+  kGemma,           // <start_of_turn>
+  kAlpaca,          // ### Instruction:
+  kVicuna,          // USER: ... ASSISTANT:
   kUnknown,
 };
 
@@ -38,12 +38,13 @@ std::string_view TemplateName(TemplateKind kind);
 
 struct ChatFormat {
   ChatVersion version = ChatVersion::kV1;
-  std::string warning;  // a sentence: what the template writes and what is used instead; may be empty
+  std::string
+      warning;  // a sentence: what the template writes and what is used instead; may be empty
 };
 
-// The format for a checkpoint. Its vocabulary decides, for its control pieces are what the model was
-// trained with: without [INST] among them only v1 can be said, [PREFIX] is v3's. A template that
-// writes something else is a warning. Throws Error for a vocabulary of v7 ([SYSTEM_PROMPT]).
+// The format for a checkpoint. Its vocabulary decides, for its control pieces are what the model
+// was trained with: without [INST] among them only v1 can be said, [PREFIX] is v3's. A template
+// that writes something else is a warning. Throws Error for a vocabulary of v7 ([SYSTEM_PROMPT]).
 ChatFormat ChooseChatFormat(const Vocabulary& vocabulary, std::string_view chat_template);
 
 }  // namespace cadre

@@ -9,7 +9,7 @@
 namespace cadre {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 // Templates in the spellings that circulate, shortened to what tells them apart.
 constexpr const char* kFirstV1 =
@@ -74,7 +74,8 @@ TEST(ChooseChatFormat, IsSilentWhereTemplateAndVocabularyAgree) {
 }
 
 TEST(ChooseChatFormat, SaysWhatIsUsedInsteadOfAnotherTemplate) {
-  for (const char* text : {kPlainV3, kToolsV2, kToolsV3, kTekken, kV7, kChatMl, kLlama2, "{{ 1 }}"}) {
+  for (const char* text :
+       {kPlainV3, kToolsV2, kToolsV3, kTekken, kV7, kChatMl, kLlama2, "{{ 1 }}"}) {
     const ChatFormat format = ChooseChatFormat(testing::TinyVocabulary(), text);
     EXPECT_EQ(format.version, ChatVersion::kV1) << text;
     EXPECT_THAT(format.warning, HasSubstr("Mistral's v1 is used instead")) << text;
