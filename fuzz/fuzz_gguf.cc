@@ -1,9 +1,12 @@
-// Any bytes as a GGUF file: an Error or a file whose every tensor lies within the bytes and whose
-// every array can be read.
+// Any bytes as a GGUF file: an Error or a file whose every tensor lies within the bytes, whose
+// every array can be read, whose metadata is a configuration or an Error, and a tokenizer or an
+// Error.
 #include <cstdint>
 
 #include "base/error.h"
+#include "engine/open.h"
 #include "formats/gguf.h"
+#include "model/config_files.h"
 
 namespace {
 
@@ -29,6 +32,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       Try([&] { file.GetFloatArray(entry.key); });
       Try([&] { file.GetIntArray(entry.key); });
     }
+    Try([&] { cadre::SuspiciousSettings(cadre::ConfigFromGguf(file, false)); });
+    Try([&] {
+      if (auto text = cadre::FindText(file)) {
+        cadre::ChooseChatFormat(text->vocabulary, text->chat_template);
+        const cadre::Tokenizer tokenizer(std::move(text->vocabulary), "fuzz");
+        tokenizer.Decode(tokenizer.Encode("some <s> text"));
+      }
+    });
     for (const auto& tensor : file.tensors()) {
       CADRE_CHECK(file.FindTensor(tensor.name) == &tensor);
       if (tensor.data.empty()) continue;

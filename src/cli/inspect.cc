@@ -163,8 +163,8 @@ std::string ToTable(const Inspection& found, bool colour) {
                         : fmt::format("{} rows, {} pieces in {}", c.vocab_size, found.pieces,
                                       Printable(found.tokenizer_file, 200)));
   row("context", fmt::format("{} tokens, {} of f16 keys and values each", c.context_length,
-                             ShortBytes(static_cast<double>(c.kv_shape(KvType::kF16).page_bytes() /
-                                                            kKvBlock))));
+                             ShortBytes(static_cast<double>(c.kv_shape(KvType::kF16).page_bytes()) /
+                                        kKvBlock)));
   row("rope theta", fmt::format("{}", c.rope_theta));
   row("files", fmt::format("{} ({} bytes)", ShortBytes(static_cast<double>(found.bytes)),
                            Grouped(static_cast<int64_t>(found.bytes))));

@@ -36,7 +36,7 @@ std::string Variable(const char* name) {
 // From the environment, else from the file that the hub's own tools write.
 std::string FindToken() {
   for (const char* name : {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
-    if (const auto token = Variable(name); !token.empty()) return token;
+    if (auto token = Variable(name); !token.empty()) return token;
   std::string file = Variable("HF_TOKEN_PATH");
   if (file.empty() && !Variable("HF_HOME").empty()) file = Variable("HF_HOME") + "/token";
   if (file.empty()) file = Variable("HOME") + "/.cache/huggingface/token";

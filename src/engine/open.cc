@@ -108,7 +108,14 @@ std::optional<TextSource> FindInFolder(const fs::path& folder) {
   return std::nullopt;
 }
 
-std::optional<TextSource> TextOfGguf(const GgufFile& file) {
+[[noreturn]] void ThrowNoText(const std::string& path) {
+  throw Error("{}: holds no tokenizer: there is no {}, no {} and no GGUF file with one", path,
+              kSentencePieceFile, kJsonFile);
+}
+
+}  // namespace
+
+std::optional<TextSource> FindText(const GgufFile& file) {
   if (!file.Has("tokenizer.ggml.model")) return std::nullopt;
   const std::string kind = file.GetString("tokenizer.ggml.model");
   if (kind != "llama") {
@@ -138,16 +145,9 @@ std::optional<TextSource> TextOfGguf(const GgufFile& file) {
   return text;
 }
 
-[[noreturn]] void ThrowNoText(const std::string& path) {
-  throw Error("{}: holds no tokenizer: there is no {}, no {} and no GGUF file with one", path,
-              kSentencePieceFile, kJsonFile);
-}
-
-}  // namespace
-
 std::optional<TextSource> FindText(const Checkpoint& checkpoint) {
   if (checkpoint.gguf() != nullptr) {
-    if (auto text = TextOfGguf(*checkpoint.gguf())) return text;
+    if (auto text = FindText(*checkpoint.gguf())) return text;
   }
   return FindInFolder(checkpoint.folder());
 }

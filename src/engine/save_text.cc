@@ -5,6 +5,7 @@
 #include "base/atomic_file.h"
 #include "base/json.h"
 #include "text/sentencepiece_model.h"
+#include "text/tokenizer_json.h"
 
 namespace cadre {
 namespace {
@@ -48,10 +49,15 @@ void SetTextMetadata(const Vocabulary& vocabulary, const std::string& chat_templ
 void SaveTextFiles(const Vocabulary& vocabulary, const std::string& chat_template,
                    const std::string& folder) {
   WriteFileAtomically(folder + "/tokenizer.model", WriteSentencePieceModel(vocabulary));
-  OrderedJson config = {{"tokenizer_class", "LlamaTokenizer"},
-                        {"add_bos_token", vocabulary.add_bos},
-                        {"add_eos_token", vocabulary.add_eos},
-                        {"legacy", true}};
+  const bool has_json = CanWriteTokenizerJson(vocabulary);
+  if (has_json) WriteFileAtomically(folder + "/tokenizer.json", WriteTokenizerJson(vocabulary));
+  // The class that takes tokenizer.json as it is: transformers' LlamaTokenizer makes its own rules
+  // for the space before a text.
+  OrderedJson config = {
+      {"tokenizer_class", has_json ? "PreTrainedTokenizerFast" : "LlamaTokenizer"},
+      {"add_bos_token", vocabulary.add_bos},
+      {"add_eos_token", vocabulary.add_eos},
+      {"clean_up_tokenization_spaces", false}};
   const auto piece = [&](const char* key, int32_t id) {
     if (id >= 0) config[key] = PieceText(vocabulary, id);
   };

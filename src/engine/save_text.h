@@ -13,7 +13,8 @@ namespace cadre {
 void SetTextMetadata(const Vocabulary& vocabulary, const std::string& chat_template,
                      GgufWriter& writer);
 
-// tokenizer.model and tokenizer_config.json in an existing folder.
+// tokenizer.model, tokenizer.json (where it can say the same) and tokenizer_config.json in an
+// existing folder.
 void SaveTextFiles(const Vocabulary& vocabulary, const std::string& chat_template,
                    const std::string& folder);
 

@@ -36,7 +36,7 @@ double RetryAfterS(const HttpResult& result) {
 
 // One file on its way.
 struct Transfer {
-  Transfer(const Download& wanted) : download(wanted), partial(wanted.path, wanted.file) {}
+  explicit Transfer(const Download& wanted) : download(wanted), partial(wanted.path, wanted.file) {}
   const Download& download;
   PartialFile partial;
   size_t missing = 0;  // chunks
@@ -170,7 +170,9 @@ class Worker {
   // False when stopped.
   bool Fetch(const Queue::Chunk& chunk) {
     Transfer& transfer = *chunk.transfer;
-    auto [begin, end] = transfer.partial.range(chunk.index);
+    const auto range = transfer.partial.range(chunk.index);
+    uint64_t begin = range.first;
+    const uint64_t end = range.second;
     const bool whole_file = begin == 0 && end == transfer.download.file.size;
     for (int fruitless = 0; begin < end;) {
       if (queue_.Stopped()) return false;

@@ -23,8 +23,9 @@ struct Mat {
       : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
   // Mat<float> is a Mat<const float>.
   template <typename U>
+  // NOLINTNEXTLINE(google-explicit-constructor): the conversion is meant
   requires std::is_same_v<const U, T> Mat(Mat<U> other)
-      : Mat(other.data, other.rows, other.cols, other.stride) {}  // NOLINT: conversion intended
+      : Mat(other.data, other.rows, other.cols, other.stride) {}
 
   T* row(int64_t r) const { return data + r * stride; }
   std::span<T> row_span(int64_t r) const { return {row(r), static_cast<size_t>(cols)}; }

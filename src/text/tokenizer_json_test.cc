@@ -112,6 +112,40 @@ TEST(ReadTokenizerJson, GivesThePublishedIdsAndRunsOfSpaces) {
   }
 }
 
+TEST(WriteTokenizerJson, IsReadBackTheSame) {
+  std::vector<std::string> texts = testing::HardTexts();
+  for (size_t size = 1; size < 40; ++size) texts.push_back("x" + std::string(size, ' ') + "y");
+  for (Vocabulary original : {testing::TinyVocabulary(), testing::TinyInstructVocabulary(true)}) {
+    for (const bool prefix : {false, true}) {
+      original.add_dummy_prefix = prefix;
+      original.add_eos = prefix;
+      const Json json = ParseJson(WriteTokenizerJson(original), "written");
+      const Vocabulary again = ReadTokenizerJson(json, nullptr, "written");
+      ExpectSameIds(again, original, texts);
+      EXPECT_EQ(again.size(), original.size());
+      EXPECT_EQ(again.add_bos, original.add_bos);
+      EXPECT_EQ(again.add_eos, original.add_eos);
+      EXPECT_EQ(again.add_dummy_prefix, original.add_dummy_prefix);
+      EXPECT_EQ(again.bos_id, original.bos_id);
+      EXPECT_EQ(again.unk_id, original.unk_id);
+    }
+    original.remove_extra_whitespaces = true;
+    EXPECT_FALSE(CanWriteTokenizerJson(original));
+  }
+}
+
+TEST(WriteTokenizerJson, KeepsThePublishedVocabularies) {
+  CADRE_NEEDS_TEST_DATA();
+  std::vector<std::string> texts;
+  const Json vectors = testing::Vectors();
+  for (const Json& entry : vectors.at("raw_text")) texts.push_back(entry.at("text"));
+  for (const int version : {1, 3}) {
+    const Vocabulary original = testing::PublishedVocabulary(version);
+    const Json json = ParseJson(WriteTokenizerJson(original), "written");
+    ExpectSameIds(ReadTokenizerJson(json, nullptr, "written"), original, texts);
+  }
+}
+
 TEST(ReadTokenizerJson, ReadsSpecialTokensFromTemplateAndConfig) {
   Json json = ConvertedJson(testing::TinyInstructVocabulary(false), true);
   EXPECT_FALSE(ReadTokenizerJson(json, nullptr, "no template").add_bos);
