@@ -403,6 +403,26 @@ class ProgramTest(unittest.TestCase):
             self.assertIn(words, done.stderr)
         self.assertFalse((self.folder / "x.gguf").exists())
 
+    def test_perplexity_of_a_quantised_model_beside_the_original(self):
+        text = self.folder / "text.txt"
+        text.write_text((SOURCE / "README.md").read_text(encoding="utf-8")[:6000], encoding="utf-8")
+        small = self.folder / "nano-q3_k.gguf"
+        self.assertEqual(cadre("quantize", NANO, small, "--type", "q3_k").returncode, 0)
+        done = cadre("perplexity", small, "--file", text, "--context", "128", "--against", NANO, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assertGreater(answer["tokens"], 500)
+        self.assertGreater(answer["perplexity"], answer["against_perplexity"])
+        self.assertTrue(0.001 < answer["kl_mean"] < 0.5, answer)
+        self.assertTrue(0.5 < answer["top1_agreement"] < 1, answer)
+        self.assertTrue(0.8 < answer["routing_agreement"] < 1, answer)
+        self.assertEqual(len(answer["routing_agreement_by_layer"]), 4)
+        itself = json.loads(cadre("perplexity", NANO, "--file", "-", "--against", NANO, "--json", stdin=text.read_bytes()).stdout)
+        self.assertEqual((itself["kl_mean"], itself["top1_agreement"], itself["routing_agreement"]), (0, 1, 1))
+        plain = cadre("perplexity", NANO, "--file", text)
+        self.assertRegex(plain.stdout.decode(), r"^perplexity +[0-9.]+ \+- [0-9.]+  \([0-9]+ tokens, windows of 512\)\n$")
+        self.assertEqual(cadre("perplexity", NANO, "--file", self.folder / "nowhere").returncode, 1)
+
     def test_metrics_have_the_promised_keys(self):
         lines = [json.loads(line) for line in (self.run_folder / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual(len(lines), 30)

@@ -21,7 +21,8 @@ FLOORS = {
     "engine": {"base", "tensor", "ops", "formats", "text", "model"},
     "quantize": {"base", "tensor", "ops", "formats", "text", "model", "engine"},
     "train": {"base", "tensor", "ops", "formats", "text", "model", "engine"},
-    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "model", "engine", "quantize", "train", "hub"},
+    "eval": {"base", "tensor", "ops", "formats", "text", "model", "engine"},
+    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "model", "engine", "quantize", "train", "eval", "hub"},
 }
 # Within the model floor only these files know file formats.
 MODEL_FILES_WITH_FORMATS = re.compile(r"(load|save|config_files|config_gguf)(_test)?\.(h|cc)$|_test\.cc$")

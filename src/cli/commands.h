@@ -14,6 +14,7 @@ void AddGenerateCommand(CLI::App& app);
 void AddChatCommand(CLI::App& app);
 void AddPullCommand(CLI::App& app);
 void AddQuantizeCommand(CLI::App& app);
+void AddPerplexityCommand(CLI::App& app);
 void AddTrainCommand(CLI::App& app);
 
 }  // namespace cadre

@@ -35,6 +35,7 @@ int Run(int argc, char** argv) {
   AddChatCommand(app);
   AddPullCommand(app);
   AddQuantizeCommand(app);
+  AddPerplexityCommand(app);
   AddTrainCommand(app);
   try {
     app.parse(argc, argv);

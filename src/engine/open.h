@@ -27,7 +27,8 @@ struct TextSource {
 // wrong.
 TextSource OpenText(const std::string& path);
 
-// The tokenizer in the metadata of the file; none when there is none. Throws Error when it is wrong.
+// The tokenizer in the metadata of the file; none when there is none. Throws Error when it is
+// wrong.
 std::optional<TextSource> FindText(const GgufFile& file);
 
 // The tokenizer that belongs to these weights; none when there are no tokenizer files. Throws Error

@@ -1,4 +1,4 @@
-// A small random Mixtral and a small vocabulary for the tests of this floor. No use elsewhere.
+// A small random Mixtral and a small vocabulary for the tests of this floor and of those above it.
 #pragma once
 
 #include <string>
@@ -38,7 +38,7 @@ struct SmallModel {
   Model model;
 };
 
-inline SmallModel MakeSmallModel(int64_t window = 0) {
+inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7) {
   SmallModel small;
   ModelConfig& config = small.config;
   config.dim = 64;
@@ -55,7 +55,7 @@ inline SmallModel MakeSmallModel(int64_t window = 0) {
   config.Validate("test");
   const ParameterLayout layout(config);
   small.arena.Resize(layout.size());
-  Random random(7);
+  Random random(seed);
   for (const auto& parameter : layout.parameters()) {
     for (int64_t i = 0; i < parameter.size(); ++i) {
       const double value = parameter.is_norm ? 1.0 : 0.25 * random.NextNormal();

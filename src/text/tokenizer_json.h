@@ -15,8 +15,9 @@ namespace cadre {
 // Error on anything malformed or not supported.
 Vocabulary ReadTokenizerJson(const Json& tokenizer, const Json* config, const std::string& name);
 
-// The text of a tokenizer.json in the old form (normalizer Prepend + Replace), whose merges make the
-// ids that sentencepiece makes. Not for a vocabulary that removes spaces: the format cannot say it.
+// The text of a tokenizer.json in the old form (normalizer Prepend + Replace), whose merges make
+// the ids that sentencepiece makes. Not for a vocabulary that removes spaces: the format cannot say
+// it.
 std::string WriteTokenizerJson(const Vocabulary& vocabulary);
 bool CanWriteTokenizerJson(const Vocabulary& vocabulary);
 
