@@ -259,6 +259,7 @@ def safetensors_files(golden):
         "offset of 2^64": changed(data_offsets=[0, 1 << 64]),
         "offsets of another tensor": changed(data_offsets=header["model.norm.weight"]["data_offsets"]),
         "shape is text": changed(shape="all"),
+        "a million dimensions": changed(shape=[1] * 1_000_000),
         "a type of no use": changed(dtype="C64", shape=[rows, columns // 2]),
         "bytes after the data": golden + b"PK\x03\x04",
         "data cut short": golden[:-5],

@@ -216,6 +216,93 @@ TEST(Convert, GoesOnWhereItWasStopped) {
   }
 }
 
+// A retrained model of the same shape, converted to where the old one's conversion lies finished.
+TEST(Convert, TakesNothingOfAnEarlierSource) {
+  for (const auto& layout : {kLayouts[1], kLayouts[6]}) {
+    const TempFolder sources, folder;
+    ThreadPool threads(1);
+    const std::string source = sources / "model";
+    fs::copy(GoldenPath("mixtral"), source);
+    Converted(source, folder, layout);
+    // Other weights of the same shapes.
+    const std::string weights = source + "/model.safetensors";
+    std::string bytes(MappedFile(weights).text());
+    for (size_t i = bytes.size() - 4000; i < bytes.size(); i += 4) bytes[i] ^= 0x10;
+    WriteFileAtomically(weights, bytes);
+    int tensors = 0;
+    const auto stop = [&](uint64_t, uint64_t) {
+      if (++tensors == 3) throw Stopped();
+    };
+    EXPECT_THROW(Convert(source, Place(folder, layout),
+                         {.type = {},
+                          .layout = layout.layout,
+                          .shard_bytes = layout.shard_bytes,
+                          .on_progress = stop},
+                         threads),
+                 Stopped);
+    const std::string path = Converted(source, folder, layout);
+    EXPECT_TRUE(LogitsOf(path, "reference") == LogitsOf(source, "reference"));
+  }
+}
+
+// Until all parts are written, what was there is what is there.
+TEST(Convert, PartsAppearTogether) {
+  const TempFolder folder;
+  ThreadPool threads(1);
+  const Layout& layout = kLayouts[1];
+  const std::string path = Converted(GoldenPath("mixtral"), folder, layout);
+  const auto old = LogitsOf(path, "reference");
+  uint64_t half = 0;
+  const auto stop = [&](uint64_t done, uint64_t total) {
+    half = done;
+    if (2 * done > total) throw Stopped();
+  };
+  EXPECT_THROW(Convert(GoldenPath("mixtral_top1"), path,
+                       {.type = {},
+                        .layout = layout.layout,
+                        .shard_bytes = layout.shard_bytes,
+                        .on_progress = stop},
+                       threads),
+               Stopped);
+  EXPECT_GT(half, 2 * layout.shard_bytes);
+  EXPECT_TRUE(LogitsOf(path, "reference") == old);
+}
+
+// One file in place of many, and many in place of one.
+TEST(Convert, TheNewFilesAreWhatIsRead) {
+  const TempFolder folder;
+  Layout sharded = kLayouts[1], single = kLayouts[0];
+  sharded.name = single.name = "model";
+  for (const auto& [golden, layout] :
+       {std::pair("mixtral", sharded), std::pair("mixtral_top1", single),
+        std::pair("mixtral_bf16", sharded)}) {
+    EXPECT_TRUE(LogitsOf(Converted(GoldenPath(golden), folder, layout), "reference") ==
+                LogitsOf(GoldenPath(golden), "reference"))
+        << golden;
+  }
+}
+
+TEST(Convert, RefusesAPlaceOfTheWrongKind) {
+  const TempFolder folder;
+  ThreadPool threads(1);
+  const std::string golden = GoldenPath("mixtral");
+  EXPECT_THAT(ErrorOf([&] { Convert(golden, folder.path(), {.type = {}, .layout = {}}, threads); }),
+              HasSubstr("is a folder, but a GGUF model is a file"));
+  WriteFileAtomically(folder / "file", "x");
+  EXPECT_THAT(ErrorOf([&] {
+                Convert(golden, folder / "file", {.type = {}, .layout = kLayouts[0].layout},
+                        threads);
+              }),
+              HasSubstr("is a file, but this layout is a folder"));
+  // The parts it would write are the parts it reads.
+  const std::string first = Converted(golden, folder, kLayouts[6]);
+  EXPECT_THAT(ErrorOf([&] {
+                Convert(first, folder / "GgufSplit.gguf",
+                        {.type = DType::kF32, .layout = {}, .shard_bytes = 30000}, threads);
+              }),
+              HasSubstr("is what is being converted"));
+}
+
 // What was stopped belongs to its source and options: with others it starts anew.
 TEST(Convert, DoesNotGoOnWithAnotherConversion) {
   const TempFolder folder, other;

@@ -289,6 +289,20 @@ class ProgramTest(unittest.TestCase):
         self.expect_error(2, "frobnicate")
         self.expect_error(2, "generate", self.model, "-p", "x", "--no-such-option")
 
+    def test_a_file_cut_while_in_use_ends_in_one_sentence(self):
+        model = self.folder / "cut-in-use.gguf"
+        shutil.copy(NANO, model)
+        process = subprocess.Popen([PROGRAM, "chat", str(model), "-n", "4"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        process.stdin.write(b"Good day.\n")
+        process.stdin.flush()
+        self.assertNotEqual(process.stdout.read(1), b"")  # it has begun to answer
+        os.truncate(model, 4096)
+        _, error = process.communicate(b"And now?\n", timeout=60)
+        self.assertEqual(process.returncode, 1, error)
+        self.assertEqual(error.count(b"\n"), 1, error)
+        self.assertIn(b"was cut short", error)
+
     def test_damaged_files_end_in_an_error(self):
         damage = random.Random(7)
         for source in (self.model, self.run_folder / "tiny.gguf"):

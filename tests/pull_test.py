@@ -363,6 +363,38 @@ class PullTest(unittest.TestCase):
         self.assertEqual(large.returncode, 1)
         self.assertIn("sends whole files only", large.stderr)
 
+    def test_a_file_longer_than_listed_is_an_error_at_once(self):
+        hub = Hub({"model.safetensors": random_bytes(300_000, 1)})
+        hub.listed["model.safetensors"] = {"lfs": {"sha256": "0" * 64, "size": 200_000}}
+        hub.serves_ranges = False
+        begin = time.monotonic()
+        with serving(hub) as url:
+            done = self.pull(url, "--to", self.to)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("is longer than the 200000 bytes the hub says", done.stderr)
+        self.assertLess(time.monotonic() - begin, 10)
+
+    def test_no_link_in_the_folder_is_followed(self):
+        hub = Hub(small_files())
+        self.to.mkdir(parents=True)
+        victim = self.folder / "victim"
+        victim.write_text("precious")
+        (self.to / "config.json.partial").symlink_to(victim)
+        with serving(hub) as url:
+            done = self.pull(url, "--to", self.to)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(victim.read_text(), "precious")
+
+    def test_a_note_without_its_bytes_counts_for_nothing(self):
+        data = random_bytes(300_000, 1)
+        hub = Hub({"model.safetensors": data})
+        self.to.mkdir(parents=True)
+        (self.to / "model.safetensors.partial.chunks").write_text(f"{hashlib.sha256(data).hexdigest()} {len(data)}\n1\n")
+        with serving(hub) as url:
+            done = self.pull(url, "--to", self.to)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.check(hub.files, ["model.safetensors"])
+
     def test_names_that_leave_the_folder_are_refused(self):
         for name in ("../evil.json", "/etc/evil.json", "a/../../evil.json", "a\\evil.json", "", "a//b", "."):
             hub = Hub({"model.safetensors": b"x"})

@@ -18,40 +18,71 @@ namespace cadre {
 namespace {
 
 constexpr uint64_t kSyncEveryBytes = uint64_t{256} << 20;
+constexpr size_t kBufferBytes = size_t{1} << 20;
 
-// The number in the file; 0 where there is none.
-uint64_t SyncedBytes(const std::string& path) {
-  std::ifstream file(path);
-  uint64_t bytes = 0;
-  return file >> bytes ? bytes : 0;
+bool IsOpen(int fd, const std::string& path) {
+  struct stat opened {
+  }, named{};
+  return fstat(fd, &opened) == 0 && stat(path.c_str(), &named) == 0 &&
+         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
 }  // namespace
 
-AtomicFile::AtomicFile(std::string path, Unfinished unfinished)
-    : path_(std::move(path)), keep_(unfinished == Unfinished::kKeep) {
-  unfinished_path_ = keep_ ? path_ + ".partial" : fmt::format("{}.tmp-{}", path_, getpid());
-  synced_path_ = unfinished_path_ + ".synced";
-  const int truncate = keep_ ? 0 : O_TRUNC;
-  fd_ = open(unfinished_path_.c_str(), O_RDWR | O_CREAT | truncate | O_CLOEXEC, 0644);
-  if (fd_ < 0) throw Error("{}: cannot be written: {}", path_, std::strerror(errno));
-  buffer_.reserve(size_t{1} << 20);
-  if (!keep_) return;
-  if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    close(fd_);
-    throw Error("{}: another process is writing it", unfinished_path_);
-  }
+AtomicFile::AtomicFile(std::string path, std::string work)
+    : path_(std::move(path)),
+      work_(std::move(work)),
+      unfinished_path_(work_.empty() ? fmt::format("{}.tmp-{}", path_, getpid())
+                                     : path_ + ".partial"),
+      synced_path_(unfinished_path_ + ".synced") {
+  Open();
+  buffer_.reserve(kBufferBytes);
+  if (work_.empty()) return;
   struct stat info {};
   if (fstat(fd_, &info) == 0)
-    kept_bytes_ = std::min(static_cast<uint64_t>(info.st_size), SyncedBytes(synced_path_));
+    kept_bytes_ = std::min(static_cast<uint64_t>(info.st_size), SyncedBytes());
+}
+
+// No link is followed: it could name any file of the user's.
+void AtomicFile::Open() {
+  if (work_.empty()) {
+    unlink(unfinished_path_.c_str());  // of a process of this number that was killed
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    fd_ = open(unfinished_path_.c_str(), flags, 0644);
+    if (fd_ < 0) throw Error("{}: cannot be written: {}", path_, std::strerror(errno));
+    return;
+  }
+  while (true) {
+    const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
+    fd_ = open(unfinished_path_.c_str(), flags, 0644);
+    if (fd_ < 0) throw Error("{}: cannot be written: {}", unfinished_path_, std::strerror(errno));
+    if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      close(fd_);
+      fd_ = -1;
+      throw Error("{}: another process is writing it", unfinished_path_);
+    }
+    // Between opening and locking, another process may have finished it and given it its name.
+    if (IsOpen(fd_, unfinished_path_)) return;
+    close(fd_);
+  }
+}
+
+// 0 where nothing is noted, or of other work.
+uint64_t AtomicFile::SyncedBytes() const {
+  std::ifstream file(synced_path_, std::ios::binary);
+  uint64_t bytes = 0;
+  if (!(file >> bytes) || file.get() != '\n') return 0;
+  const std::string work{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  return work == work_ ? bytes : 0;
 }
 
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
   const bool nothing_kept = !started_ && kept_bytes_ == 0;
-  if (!keep_ || nothing_kept) {
+  if (work_.empty() || nothing_kept) {
     unlink(unfinished_path_.c_str());
-  } else if (started_) {
+    if (!work_.empty()) unlink(synced_path_.c_str());
+  } else if (started_ && !failed_) {
     try {
       Flush();
       Sync();
@@ -59,6 +90,11 @@ AtomicFile::~AtomicFile() {
     }
   }
   close(fd_);
+}
+
+void AtomicFile::Fail(const char* what) {
+  failed_ = true;
+  throw Error("{}: {} failed: {}", path_, what, std::strerror(errno));
 }
 
 bool AtomicFile::KeptBeginWith(std::string_view bytes) const {
@@ -79,18 +115,16 @@ void AtomicFile::ContinueAt(uint64_t size) {
   CADRE_CHECK(!started_ && size <= kept_bytes_);
   started_ = true;
   written_bytes_ = size;
-  const auto end = static_cast<off_t>(size);
-  if (keep_) std::remove(synced_path_.c_str());
-  if (ftruncate(fd_, end) != 0 || lseek(fd_, end, SEEK_SET) != end)
-    throw Error("{}: cannot be cut to {} bytes: {}", unfinished_path_, size, std::strerror(errno));
-  if (keep_ && size > 0) WriteFileAtomically(synced_path_, std::to_string(size));
+  if (!work_.empty()) std::remove(synced_path_.c_str());
+  if (ftruncate(fd_, static_cast<off_t>(size)) != 0) Fail("cutting");
+  if (!work_.empty() && size > 0) Sync();
 }
 
 void AtomicFile::Write(std::span<const std::byte> bytes) {
   if (!started_) ContinueAt(0);
   while (!bytes.empty()) {
-    if (buffer_.size() == buffer_.capacity()) Flush();
-    const size_t part = std::min(bytes.size(), buffer_.capacity() - buffer_.size());
+    if (buffer_.size() == kBufferBytes) Flush();
+    const size_t part = std::min(bytes.size(), kBufferBytes - buffer_.size());
     buffer_.append(reinterpret_cast<const char*>(bytes.data()), part);
     bytes = bytes.subspan(part);
   }
@@ -99,44 +133,42 @@ void AtomicFile::Write(std::span<const std::byte> bytes) {
 void AtomicFile::Flush() {
   size_t done = 0;
   while (done < buffer_.size()) {
-    const ssize_t written = write(fd_, buffer_.data() + done, buffer_.size() - done);
+    const ssize_t written = pwrite(fd_, buffer_.data() + done, buffer_.size() - done,
+                                   static_cast<off_t>(written_bytes_ + done));
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) throw Error("{}: writing failed: {}", path_, std::strerror(errno));
+    if (written <= 0) Fail("writing");
     done += static_cast<size_t>(written);
   }
   written_bytes_ += buffer_.size();
   unsynced_bytes_ += buffer_.size();
   buffer_.clear();
-  if (keep_ && unsynced_bytes_ >= kSyncEveryBytes) Sync();
+  if (!work_.empty() && unsynced_bytes_ >= kSyncEveryBytes) Sync();
 }
 
-// What the kernel has, and a note of how much that is.
+// What the kernel has goes to disk; then that is noted.
 void AtomicFile::Sync() {
-  if (fdatasync(fd_) != 0) throw Error("{}: syncing failed: {}", path_, std::strerror(errno));
+  if (fdatasync(fd_) != 0) Fail("syncing");
   unsynced_bytes_ = 0;
-  WriteFileAtomically(synced_path_, std::to_string(written_bytes_));
+  if (!work_.empty())
+    WriteFileAtomically(synced_path_, fmt::format("{}\n{}", written_bytes_, work_));
+}
+
+void AtomicFile::Seal() {
+  if (!started_) ContinueAt(0);
+  Flush();
+  Sync();
+  std::string().swap(buffer_);
 }
 
 void AtomicFile::Commit() {
-  if (!started_) ContinueAt(0);
-  Flush();
-  if (fsync(fd_) != 0) throw Error("{}: syncing failed: {}", path_, std::strerror(errno));
-  if (rename(unfinished_path_.c_str(), path_.c_str()) != 0) {
+  Seal();
+  if (rename(unfinished_path_.c_str(), path_.c_str()) != 0)
     throw Error("{}: renaming into place failed: {}", path_, std::strerror(errno));
-  }
   close(fd_);
   fd_ = -1;
-  if (keep_) std::remove(synced_path_.c_str());
+  if (!work_.empty()) std::remove(synced_path_.c_str());
   const auto folder = std::filesystem::path(path_).parent_path();
   SyncFolder(folder.empty() ? "." : folder.string());
-}
-
-bool FileIs(const std::string& path, std::string_view start, uint64_t size) {
-  std::error_code error;
-  if (std::filesystem::file_size(path, error) != size || error || size < start.size()) return false;
-  std::ifstream file(path, std::ios::binary);
-  std::string found(start.size(), '\0');
-  return file.read(found.data(), static_cast<std::streamsize>(found.size())) && found == start;
 }
 
 void WriteFileAtomically(const std::string& path, std::string_view text) {

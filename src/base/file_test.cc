@@ -1,10 +1,14 @@
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/folders.h"
 #include "base/mapped_file.h"
 
 namespace cadre {
@@ -43,7 +47,7 @@ TEST_F(FileTest, AnUnfinishedFileIsKeptAndGoneOnWith) {
   const auto path = (folder_ / "a").string();
   const std::string text(2'500'000, 'x');
   {
-    AtomicFile file(path, Unfinished::kKeep);
+    AtomicFile file(path, "work");
     EXPECT_EQ(file.kept_bytes(), 0u);
     file.Write("head");
     file.Write(text);
@@ -51,11 +55,11 @@ TEST_F(FileTest, AnUnfinishedFileIsKeptAndGoneOnWith) {
   }
   EXPECT_FALSE(fs::exists(path));
   {
-    AtomicFile file(path, Unfinished::kKeep);
+    AtomicFile file(path, "work");
     EXPECT_EQ(file.kept_bytes(), text.size() + 4);
     EXPECT_TRUE(file.KeptBeginWith("headxx"));
     EXPECT_FALSE(file.KeptBeginWith("heat"));
-    EXPECT_THROW(AtomicFile(path, Unfinished::kKeep), Error) << "two at a time";
+    EXPECT_THROW(AtomicFile(path, "work"), Error) << "two at a time";
     file.ContinueAt(6);
     EXPECT_EQ(file.size(), 6u);
     file.Write("tail");
@@ -67,27 +71,99 @@ TEST_F(FileTest, AnUnfinishedFileIsKeptAndGoneOnWith) {
 
 TEST_F(FileTest, OnlyWhatWasSyncedIsKept) {
   const auto path = (folder_ / "a").string();
-  { AtomicFile(path, Unfinished::kKeep).Write("0123456789"); }
+  { AtomicFile(path, "work").Write("0123456789"); }
   // As if the machine had stopped: the file is there, but the note says less, or is gone.
-  std::ofstream(path + ".partial.synced") << 4;
+  std::ofstream(path + ".partial.synced") << "4\nwork";
   {
-    AtomicFile file(path, Unfinished::kKeep);
+    AtomicFile file(path, "work");
     EXPECT_EQ(file.kept_bytes(), 4u);
     EXPECT_FALSE(file.KeptBeginWith("01234"));
   }
-  std::ofstream(path + ".partial.synced") << 400;
-  EXPECT_EQ(AtomicFile(path, Unfinished::kKeep).kept_bytes(), 10u);
+  std::ofstream(path + ".partial.synced") << "400\nwork";
+  EXPECT_EQ(AtomicFile(path, "work").kept_bytes(), 10u);
   fs::remove(path + ".partial.synced");
-  EXPECT_EQ(AtomicFile(path, Unfinished::kKeep).kept_bytes(), 0u);
+  EXPECT_EQ(AtomicFile(path, "work").kept_bytes(), 0u);
+}
+
+TEST_F(FileTest, OtherWorkKeepsNothingOfIt) {
+  const auto path = (folder_ / "a").string();
+  { AtomicFile(path, "work").Write("0123456789"); }
+  {
+    const AtomicFile other(path, "other work");
+    EXPECT_EQ(other.kept_bytes(), 0u);
+  }
+  EXPECT_TRUE(fs::is_empty(folder_));
+}
+
+TEST_F(FileTest, NothingIsNotedAfterAWriteThatFailed) {
+  const auto path = (folder_ / "a").string();
+  struct rlimit before {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  signal(SIGXFSZ, SIG_IGN);
+  {
+    AtomicFile file(path, "work");
+    file.Write(std::string(100'000, 'x'));
+    // The kernel takes a part of what comes, then nothing: a disk that fills up.
+    const rlimit small{1'500'000, before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+    EXPECT_THROW(
+        {
+          file.Write(std::string(3'000'000, 'y'));
+          file.Seal();
+        },
+        Error);
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  }
+  signal(SIGXFSZ, SIG_DFL);
+  EXPECT_EQ(AtomicFile(path, "work").kept_bytes(), 0u);
+}
+
+TEST_F(FileTest, NoLinkIsFollowed) {
+  const auto victim = folder_ / "victim";
+  WriteFileAtomically(victim, "precious");
+  fs::create_symlink(victim, folder_ / "a.partial");
+  EXPECT_THROW(AtomicFile(folder_ / "a", "work"), Error);
+  fs::create_symlink(victim, fmt::format("{}.tmp-{}", (folder_ / "b").string(), getpid()));
+  WriteFileAtomically(folder_ / "b", "text");
+  EXPECT_EQ(MappedFile(victim).text(), "precious");
+  EXPECT_FALSE(fs::is_symlink(folder_ / "b"));
+}
+
+TEST_F(FileTest, ASealedFileWaitsForItsName) {
+  const auto path = (folder_ / "a").string();
+  {
+    AtomicFile file(path, "work");
+    file.Write("whole");
+    file.Seal();
+    EXPECT_FALSE(fs::exists(path));
+  }
+  AtomicFile file(path, "work");
+  EXPECT_EQ(file.kept_bytes(), 5u);
+  file.ContinueAt(5);
+  file.Commit();
+  EXPECT_EQ(MappedFile(path).text(), "whole");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 1);
 }
 
 TEST_F(FileTest, WithoutContinueAtTheKeptBytesAreLost) {
   const auto path = (folder_ / "a").string();
-  { AtomicFile(path, Unfinished::kKeep).Write("0123456789"); }
-  AtomicFile file(path, Unfinished::kKeep);
+  { AtomicFile(path, "work").Write("0123456789"); }
+  AtomicFile file(path, "work");
   file.Write("ab");
   file.Commit();
   EXPECT_EQ(MappedFile(path).text(), "ab");
+}
+
+TEST_F(FileTest, FoldersAreMadeOrTheReasonIsSaid) {
+  CreateFolders((folder_ / "x" / "y").string());
+  EXPECT_TRUE(fs::is_directory(folder_ / "x" / "y"));
+  WriteFileAtomically(folder_ / "file", "abc");
+  EXPECT_THROW(CreateFolders((folder_ / "file").string()), Error);
+  EXPECT_THROW(CreateFolders((folder_ / "file" / "below").string()), Error);
+  EXPECT_GT(BytesOnDisk(folder_ / "file"), 0u);
+  EXPECT_EQ(BytesOnDisk(folder_ / "nothing"), 0u);
+  EXPECT_NO_THROW(CheckRoom(folder_.string(), 1));
+  EXPECT_THROW(CheckRoom(folder_.string(), uint64_t{1} << 60), Error);
 }
 
 TEST_F(FileTest, EmptyAndMissingAndFolders) {

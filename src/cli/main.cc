@@ -1,8 +1,11 @@
 // The program `cadre`: picks the command, turns what commands throw into one line on stderr and an
 // exit code.
 #include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <new>
 
 #include "cli/commands.h"
@@ -18,6 +21,23 @@ int Complain(std::string message) {
   std::replace(message.begin(), message.end(), '\n', ' ');
   fmt::print(stderr, "cadre: error: {}\n", message);
   return kWrongInput;
+}
+
+// A mapped file that another program cuts short takes its pages with it.
+void ExplainLostPages() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) {
+    static constexpr char kMessage[] =
+        "cadre: error: a model file was cut short, or its disk failed, while it was in use\n";
+    // Of several threads, one speaks.
+    static std::atomic_flag said = ATOMIC_FLAG_INIT;
+    if (said.test_and_set()) {
+      while (true) pause();
+    }
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage, sizeof kMessage - 1);
+    _exit(kWrongInput);
+  };
+  sigaction(SIGBUS, &action, nullptr);
 }
 
 int Run(int argc, char** argv) {
@@ -57,4 +77,7 @@ int Run(int argc, char** argv) {
 }  // namespace
 }  // namespace cadre
 
-int main(int argc, char** argv) { return cadre::Run(argc, argv); }
+int main(int argc, char** argv) {
+  cadre::ExplainLostPages();
+  return cadre::Run(argc, argv);
+}

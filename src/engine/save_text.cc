@@ -66,7 +66,8 @@ void SaveTextFiles(const Vocabulary& vocabulary, const std::string& chat_templat
   piece("unk_token", vocabulary.unk_id);
   piece("pad_token", vocabulary.pad_id);
   if (!chat_template.empty()) config["chat_template"] = chat_template;
-  WriteFileAtomically(folder + "/tokenizer_config.json", config.dump(2) + "\n");
+  WriteFileAtomically(folder + "/tokenizer_config.json",
+                      config.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
 }
 
 }  // namespace cadre

@@ -81,6 +81,28 @@ std::string ComputableTypes() {
   return names;
 }
 
+// The .gguf files of the folder, sorted; where there are none, those of its folders (hubs keep one
+// type in each).
+std::vector<std::string> FindGgufs(const fs::path& folder) {
+  std::vector<std::string> files, below;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    const fs::path name = entry->path().filename();
+    if (name.extension() == ".gguf") files.push_back(name.string());
+    std::error_code inner;
+    if (!entry->is_directory(inner)) continue;
+    for (fs::directory_iterator file(entry->path(), inner);
+         !inner && file != fs::directory_iterator(); file.increment(inner)) {
+      if (file->path().extension() == ".gguf")
+        below.push_back((name / file->path().filename()).string());
+    }
+  }
+  if (files.empty()) files = std::move(below);
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
 }  // namespace
 
 Weight TensorView::AsWeight() const {
@@ -123,12 +145,10 @@ void Checkpoint::OpenFolder() {
   const auto has = [&](const char* name) {
     return std::binary_search(names.begin(), names.end(), name);
   };
+  if (has(kIndexFile)) return OpenIndex(kIndexFile, has(kSingleFile) ? kSingleFile : nullptr);
   if (has(kSingleFile)) return OpenSafetensors((folder / kSingleFile).string());
-  if (has(kIndexFile)) return OpenIndex(kIndexFile);
 
-  std::vector<std::string> ggufs;
-  std::copy_if(names.begin(), names.end(), std::back_inserter(ggufs),
-               [](const std::string& name) { return name.ends_with(".gguf"); });
+  const std::vector<std::string> ggufs = FindGgufs(folder);
   // The parts of one split model sort in order and all end in "-of-" and the same count.
   const bool is_split = !ggufs.empty() && ggufs[0].ends_with(GgufPartSuffix(0, std::ssize(ggufs)));
   if (ggufs.size() == 1 || is_split) return OpenGguf((folder / ggufs[0]).string());
@@ -137,8 +157,9 @@ void Checkpoint::OpenFolder() {
 
   if (has(kMistralFile) || has(kMistralIndexFile)) {
     kind_ = CheckpointKind::kMistral;
-    if (has(kMistralFile)) return OpenSafetensors((folder / kMistralFile).string());
-    return OpenIndex(kMistralIndexFile);
+    if (has(kMistralIndexFile))
+      return OpenIndex(kMistralIndexFile, has(kMistralFile) ? kMistralFile : nullptr);
+    return OpenSafetensors((folder / kMistralFile).string());
   }
   for (const auto& name : names) {
     if (IsPickleName(name)) RefusePickle((folder / name).string());
@@ -161,10 +182,14 @@ void Checkpoint::OpenFile(const std::string& file) {
   OpenSafetensors(file);
 }
 
-void Checkpoint::OpenIndex(const std::string& index_file) {
+void Checkpoint::OpenIndex(const std::string& index_file, const char* single_file) {
   const auto weight_map = ReadWeightMap((fs::path(folder_) / index_file).string());
   std::map<std::string, size_t> num_tensors;  // by shard
   for (const auto& [tensor, shard] : weight_map) ++num_tensors[shard];
+  if (single_file != nullptr && !num_tensors.contains(single_file)) {
+    throw Error("{}: holds {} and, of other files, {}; remove the one that is not the model",
+                folder_, single_file, index_file);
+  }
   for (const auto& [shard, count] : num_tensors) {
     const auto file = (fs::path(folder_) / shard).string();
     std::error_code ignored;
@@ -205,6 +230,9 @@ void Checkpoint::OpenGguf(const std::string& file) {
     throw Error("{}: split.count is {} but must be at most {}", file, num_parts, kMaxGgufParts);
   }
   const int64_t part = first.GetInt("split.no", 0);
+  if (num_parts > 1 && (part < 0 || part >= num_parts)) {
+    throw Error("{}: split.no is {} but must be from 0 to {}", file, part, num_parts - 1);
+  }
   if (num_parts > 1 && part != 0) {
     throw Error("{}: is part {} of {}; open the first one, named ...{}", file, part + 1, num_parts,
                 GgufPartSuffix(0, num_parts));
@@ -225,8 +253,8 @@ void Checkpoint::OpenGgufParts(int64_t num_parts) {
     gguf_files_.push_back(GgufFile::Open(prefix + GgufPartSuffix(part, num_parts)));
     const GgufFile& file = gguf_files_.back();
     if (file.GetInt("split.no") != part || file.GetInt("split.count") != num_parts) {
-      throw Error("{}: says it is part {} of {} but must be {} of {}", file.name(),
-                  file.GetInt("split.no") + 1, file.GetInt("split.count"), part + 1, num_parts);
+      throw Error("{}: split.no is {} and split.count {} but must be {} and {}", file.name(),
+                  file.GetInt("split.no"), file.GetInt("split.count"), part, num_parts);
     }
     AddGgufTensors(file);
   }

@@ -74,7 +74,8 @@ class Checkpoint {
   Checkpoint() = default;
   void OpenFolder();
   void OpenFile(const std::string& file);
-  void OpenIndex(const std::string& index_file);
+  // `single_file`: one of its name is there too, and must be a shard; or null.
+  void OpenIndex(const std::string& index_file, const char* single_file);
   void OpenSafetensors(const std::string& file);
   void OpenGguf(const std::string& file);
   void OpenGgufParts(int64_t num_parts);

@@ -219,12 +219,33 @@ TEST_F(CheckpointTest, PartsOfASplitGgufAreOneModel) {
               HasSubstr("is part 2 of 2; open the first"));
 }
 
+TEST_F(CheckpointTest, GgufFilesMayLieOneFolderBelow) {
+  fs::create_directory(Path("Q8_0"));
+  WriteGguf("Q8_0/m-00001-of-00002.gguf", "a", 0, 2);
+  WriteGguf("Q8_0/m-00002-of-00002.gguf", "b", 1, 2);
+  EXPECT_EQ(Checkpoint::Open(folder_).Tensors().size(), 2U);
+  fs::create_directory(Path("Q4_0"));
+  WriteGguf("Q4_0/m.gguf", "a");
+  EXPECT_THAT(MessageOf(), HasSubstr("holds 3 .gguf files"));
+}
+
+TEST_F(CheckpointTest, AnIndexAndAFileItDoesNotNameAreTwoModels) {
+  WriteSafetensors("model-00001-of-00001.safetensors", {"a"});
+  WriteText("model.safetensors.index.json",
+            R"({"weight_map":{"a":"model-00001-of-00001.safetensors"}})");
+  EXPECT_EQ(MessageOf(), "no error");
+  WriteSafetensors("model.safetensors", {"a"});
+  EXPECT_THAT(MessageOf(), HasSubstr("remove the one that is not the model"));
+  WriteText("model.safetensors.index.json", R"({"weight_map":{"a":"model.safetensors"}})");
+  EXPECT_EQ(MessageOf(), "no error");
+}
+
 TEST_F(CheckpointTest, BrokenSplitsAreErrors) {
   const std::string first = Path("m-00001-of-00002.gguf");
   WriteGguf("m-00001-of-00002.gguf", "a", 0, 2);
   EXPECT_THAT(MessageOf(first), HasSubstr("m-00002-of-00002.gguf: cannot be opened"));
   WriteGguf("m-00002-of-00002.gguf", "b", 0, 2);
-  EXPECT_THAT(MessageOf(first), HasSubstr("says it is part 1 of 2 but must be 2 of 2"));
+  EXPECT_THAT(MessageOf(first), HasSubstr("split.no is 0 and split.count 2 but must be 1 and 2"));
   WriteGguf("m-00002-of-00002.gguf", "a", 1, 2);
   EXPECT_THAT(MessageOf(first), HasSubstr("tensor 'a' is also in"));
   WriteGguf("m-00002-of-00002.gguf", "b", 1, 2);
@@ -232,6 +253,8 @@ TEST_F(CheckpointTest, BrokenSplitsAreErrors) {
   EXPECT_THAT(MessageOf(first), HasSubstr("split.tensors.count is 3"));
   WriteGguf("renamed.gguf", "a", 0, 2);
   EXPECT_THAT(MessageOf(Path("renamed.gguf")), HasSubstr("must end in -00001-of-00002.gguf"));
+  WriteGguf("m-00001-of-00002.gguf", "a", 7, 2);
+  EXPECT_THAT(MessageOf(first), HasSubstr("split.no is 7 but must be from 0 to 1"));
   WriteGguf("m-00001-of-00002.gguf", "a", 0, 5000);
   EXPECT_THAT(MessageOf(first), HasSubstr("split.count is 5000"));
 }

@@ -29,8 +29,8 @@ uint64_t Padded(uint64_t bytes, const std::string& what) {
 
 }  // namespace
 
-GgufWriter::GgufWriter(std::string path, Unfinished unfinished)
-    : path_(std::move(path)), file_(path_, unfinished) {}
+GgufWriter::GgufWriter(std::string path, std::string work)
+    : path_(std::move(path)), file_(path_, std::move(work)) {}
 
 void GgufWriter::BeginEntry(std::string_view key, GgufType type) {
   CADRE_CHECK(!header_written_ && keys_.insert(std::string(key)).second);
@@ -180,11 +180,6 @@ void GgufWriter::WriteHeader() {
   header_written_ = true;
 }
 
-bool GgufWriter::IsWhole() const {
-  const std::string header = Header();
-  return FileIs(path_, header, header.size() + data_bytes_);
-}
-
 size_t GgufWriter::Resume() {
   CADRE_CHECK(!header_written_ && current_tensor_ == 0);
   const std::string header = Header();
@@ -218,9 +213,14 @@ void GgufWriter::Append(std::span<const std::byte> bytes) {
   }
 }
 
-void GgufWriter::Commit() {
+void GgufWriter::Seal() {
   if (!header_written_) WriteHeader();
   CADRE_CHECK(current_tensor_ == tensor_bytes_.size());
+  file_.Seal();
+}
+
+void GgufWriter::Commit() {
+  Seal();
   file_.Commit();
 }
 

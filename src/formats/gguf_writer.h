@@ -22,8 +22,8 @@ class GgufWriter {
  public:
   static constexpr uint64_t kAlignment = 32;
 
-  // With kKeep an unfinished file stays as PATH.partial, for Resume.
-  explicit GgufWriter(std::string path, Unfinished unfinished = Unfinished::kRemove);
+  // With a work (AtomicFile) an unfinished file stays as PATH.partial, for Resume.
+  explicit GgufWriter(std::string path, std::string work = {});
 
   // Metadata, in the order of the calls. A key given twice or a call after the first Append is a
   // CADRE_CHECK.
@@ -47,19 +47,16 @@ class GgufWriter {
   // must be a multiple of the block. Throws Error for a name too long, 1 to 4 dimensions not met,
   // or a row that is no whole number of blocks.
   void Declare(const std::string& name, DType type, std::span<const int64_t> shape);
-  // After all declarations: how many tensors an earlier writer of the very same header has left
+  // After all declarations: how many tensors an earlier writer of the same work and header has left
   // whole, from the first. Append goes on with the next.
   size_t Resume();
-  // After all declarations: whether the file at the path is there already, with this very header
-  // and length.
-  bool IsWhole() const;
   // Bytes of the declared tensors in order, in pieces of any size; the padding between tensors is
   // not the caller's business.
   void Append(std::span<const std::byte> bytes);
-  // CADRE_CHECKs that all declared bytes came. Throws Error when the file cannot be completed.
+  // All bytes are on disk; only Commit is to come. CADRE_CHECKs that all declared bytes came.
+  void Seal();
+  // Seals and gives the file its name. Throws Error when it cannot be completed.
   void Commit();
-
-  uint64_t declared_bytes() const { return data_bytes_; }  // of tensor data, with padding
 
  private:
   void BeginEntry(std::string_view key, GgufType type);

@@ -12,6 +12,7 @@ namespace cadre {
 namespace {
 
 constexpr int kMaxHeaderDepth = 8;
+constexpr size_t kMaxDims = 16;
 
 struct TypeInfo {
   std::string_view name;
@@ -56,6 +57,10 @@ class HeaderReader {
     Described described{{tensor, ReadType(tensor, Member(tensor, members, "dtype")), {}, {}}, 0, 0};
     const Json& shape = Member(tensor, members, "shape");
     if (!shape.is_array()) Fail(tensor, "shape", shape, "an array of integers");
+    if (shape.size() > kMaxDims) {
+      throw Error("{}: tensor '{}' has {} dimensions but may have {}", name_, Printable(tensor),
+                  shape.size(), kMaxDims);
+    }
     for (const Json& dim : shape)
       described.entry.shape.push_back(ReadInteger(tensor, "shape", dim));
     const Json& offsets = Member(tensor, members, "data_offsets");

@@ -98,9 +98,9 @@ class SafetensorsFile {
 // `metadata` adds; the data starts at a multiple of 64.
 class SafetensorsWriter {
  public:
-  // With kKeep an unfinished file stays as PATH.partial, for Resume.
+  // With a work (AtomicFile) an unfinished file stays as PATH.partial, for Resume.
   explicit SafetensorsWriter(std::string path, std::map<std::string, std::string> metadata = {},
-                             Unfinished unfinished = Unfinished::kRemove);
+                             std::string work = {});
 
   // Throws Error when the tensor would start at no multiple of its element (declare the wider types
   // first). A name given twice or a call after the first Append is a CADRE_CHECK.
@@ -108,17 +108,14 @@ class SafetensorsWriter {
   void Declare(const std::string& name, DType type, std::span<const int64_t> shape) {
     Declare(name, ToSafetensorsType(type), shape);
   }
-  // After all declarations: how many tensors an earlier writer of the very same header has left
+  // After all declarations: how many tensors an earlier writer of the same work and header has left
   // whole, from the first. Append goes on with the next.
   size_t Resume();
-  // After all declarations: whether the file at the path is there already, with this very header
-  // and length.
-  bool IsWhole() const;
   void Append(std::span<const std::byte> bytes);
-  // CADRE_CHECKs that all declared bytes came. Throws Error when the file cannot be completed.
+  // All bytes are on disk; only Commit is to come. CADRE_CHECKs that all declared bytes came.
+  void Seal();
+  // Seals and gives the file its name. Throws Error when it cannot be completed.
   void Commit();
-
-  uint64_t declared_bytes() const { return declared_bytes_; }  // of tensor data
 
  private:
   std::string Header() const;

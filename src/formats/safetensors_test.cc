@@ -53,7 +53,6 @@ TEST_F(SafetensorsTest, WrittenFileIsReadBackInOrder) {
     writer.Declare("ids", SafetensorsType::kI64, std::vector<int64_t>{2});
     writer.Declare("empty \"quoted\" \xc3\xa9", DType::kBF16, std::vector<int64_t>{0, 4});
     writer.Declare("scalar", SafetensorsType::kU8, {});
-    EXPECT_EQ(writer.declared_bytes(), 41U);
     const auto bytes = std::as_bytes(std::span(weights));
     writer.Append(bytes.first(5));  // pieces need not end where tensors do
     writer.Append(bytes.subspan(5));

@@ -8,8 +8,8 @@
 namespace cadre {
 
 SafetensorsWriter::SafetensorsWriter(std::string path, std::map<std::string, std::string> metadata,
-                                     Unfinished unfinished)
-    : path_(std::move(path)), file_(path_, unfinished), metadata_(std::move(metadata)) {
+                                     std::string work)
+    : path_(std::move(path)), file_(path_, std::move(work)), metadata_(std::move(metadata)) {
   metadata_.emplace("format", "pt");
 }
 
@@ -63,11 +63,6 @@ void SafetensorsWriter::WriteHeader() {
   header_written_ = true;
 }
 
-bool SafetensorsWriter::IsWhole() const {
-  const std::string header = Header();
-  return FileIs(path_, header, header.size() + declared_bytes_);
-}
-
 size_t SafetensorsWriter::Resume() {
   CADRE_CHECK(!header_written_);
   const std::string header = Header();
@@ -90,9 +85,14 @@ void SafetensorsWriter::Append(std::span<const std::byte> bytes) {
   file_.Write(bytes);
 }
 
-void SafetensorsWriter::Commit() {
+void SafetensorsWriter::Seal() {
   if (!header_written_) WriteHeader();
   CADRE_CHECK(appended_bytes_ == declared_bytes_);
+  file_.Seal();
+}
+
+void SafetensorsWriter::Commit() {
+  Seal();
   file_.Commit();
 }
 

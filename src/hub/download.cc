@@ -59,7 +59,6 @@ class Queue {
   bool Stopped() const {
     return failed_ || (options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed));
   }
-  const std::atomic<bool>* failed() const { return &failed_; }
 
   // The next chunk to fetch; none when there is nothing left to begin.
   std::optional<Chunk> Next() {
@@ -157,7 +156,7 @@ class Queue {
 class Worker {
  public:
   Worker(Queue& queue, const DownloadOptions& options)
-      : queue_(queue), options_(options), client_(options.stop) {}
+      : queue_(queue), options_(options), client_([&queue] { return queue.Stopped(); }) {}
 
   void Run() {
     while (const auto chunk = queue_.Next()) {
@@ -180,7 +179,10 @@ class Worker {
       if (!whole_file || begin > 0) request.range = {begin, end};
       const uint64_t before = begin;
       const HttpResult result = client_.Get(request, [&](std::span<const std::byte> bytes) {
-        if (bytes.size() > end - begin) return false;
+        if (bytes.size() > end - begin) {
+          throw Error("{}: is longer than the {} bytes the hub says", transfer.download.file.path,
+                      transfer.download.file.size);
+        }
         transfer.partial.Write(begin, bytes);
         begin += bytes.size();
         queue_.Arrived(bytes.size());

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <exception>
+#include <utility>
 
 #include "base/error.h"
 
@@ -40,12 +42,13 @@ std::string_view Trimmed(std::string_view text) {
 struct HttpClient::State {
   CURL* curl = nullptr;
   char message[CURL_ERROR_SIZE] = {};
-  const std::atomic<bool>* stop = nullptr;
+  std::function<bool()> stopped;
   // Of the request that runs.
   const std::function<bool(std::span<const std::byte>)>* take = nullptr;
   bool ranged = false;
   uint64_t wanted = 0;  // bytes still to come of a range
   HttpResult result;
+  std::exception_ptr thrown;  // by `take`: libcurl is C and must not be unwound
 
   long Status() const {
     long status = 0;
@@ -75,18 +78,23 @@ struct HttpClient::State {
       return 0;
     }
     state.wanted -= state.ranged ? bytes : 0;
-    return (*state.take)(std::as_bytes(std::span(data, bytes))) ? bytes : 0;
+    try {
+      return (*state.take)(std::as_bytes(std::span(data, bytes))) ? bytes : 0;
+    } catch (...) {
+      state.thrown = std::current_exception();
+      return 0;
+    }
   }
 
   static int OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
     const auto& state = *static_cast<State*>(self);
-    return state.stop != nullptr && state.stop->load(std::memory_order_relaxed) ? 1 : 0;
+    return state.stopped && state.stopped() ? 1 : 0;
   }
 };
 
-HttpClient::HttpClient(const std::atomic<bool>* stop) : state_(std::make_unique<State>()) {
+HttpClient::HttpClient(std::function<bool()> stopped) : state_(std::make_unique<State>()) {
   InitialiseOnce();
-  state_->stop = stop;
+  state_->stopped = std::move(stopped);
   state_->curl = curl_easy_init();
   if (state_->curl == nullptr) throw Error("libcurl: no handle");
 }
@@ -132,6 +140,7 @@ HttpResult HttpClient::Get(const HttpRequest& request,
   if (s.ranged) curl_easy_setopt(s.curl, CURLOPT_RANGE, range.c_str());
 
   const CURLcode code = curl_easy_perform(s.curl);
+  if (s.thrown) std::rethrow_exception(std::exchange(s.thrown, nullptr));
   s.result.status = static_cast<int>(s.Status());
   char* last = nullptr;
   if (curl_easy_getinfo(s.curl, CURLINFO_EFFECTIVE_URL, &last) == CURLE_OK && last != nullptr) {

@@ -1,7 +1,6 @@
 // HTTP GET over libcurl: redirects followed, credentials kept from other hosts, nothing retried.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -32,15 +31,15 @@ struct HttpResult {
 // One connection at a time, kept open between requests. Not for two threads at once.
 class HttpClient {
  public:
-  // Requests end early, as a problem, once `stop` is set (may be null).
-  explicit HttpClient(const std::atomic<bool>* stop = nullptr);
+  // Requests end early, as a problem, once `stopped` says so (may be empty); it must not throw.
+  explicit HttpClient(std::function<bool()> stopped = {});
   ~HttpClient();
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
   // Calls `take` for the body as it comes, for answers 200 and 206 only (with a range: 206 only,
-  // and never for more than was asked for); it returns false to end the request. No answer is
-  // thrown.
+  // and never for more than was asked for); it returns false to end the request. What it
+  // throws goes on to the caller; no answer is thrown.
   HttpResult Get(const HttpRequest& request,
                  const std::function<bool(std::span<const std::byte>)>& take);
 

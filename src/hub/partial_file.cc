@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -42,17 +43,31 @@ PartialFile::PartialFile(std::string path, const RemoteFile& file)
       note_path_(partial_path_ + ".chunks"),
       file_(file),
       arrived_((file.size + kChunkBytes - 1) / kChunkBytes, false) {
-  fd_ = open(partial_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd_ < 0) throw Error("{}: cannot be written: {}", partial_path_, std::strerror(errno));
-  if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    close(fd_);
-    throw Error("{}: another process is pulling it", partial_path_);
-  }
+  Open();
   ReadNote();
   if (ftruncate(fd_, static_cast<off_t>(file_.size)) != 0) {
     close(fd_);
     throw Error("{}: cannot be made {} bytes long: {}", partial_path_, file_.size,
                 std::strerror(errno));
+  }
+}
+
+// No link is followed: it could name any file of the user's.
+void PartialFile::Open() {
+  while (true) {
+    fd_ = open(partial_path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (fd_ < 0) throw Error("{}: cannot be written: {}", partial_path_, std::strerror(errno));
+    if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      close(fd_);
+      throw Error("{}: another process is pulling it", partial_path_);
+    }
+    // Between opening and locking, another process may have finished it and given it its name.
+    struct stat opened {
+    }, named{};
+    if (fstat(fd_, &opened) == 0 && stat(partial_path_.c_str(), &named) == 0 &&
+        opened.st_dev == named.st_dev && opened.st_ino == named.st_ino)
+      return;
+    close(fd_);
   }
 }
 
@@ -77,8 +92,10 @@ uint64_t PartialFile::arrived_bytes() const {
   return bytes;
 }
 
-// A line of digest and size, a line of a 0 or 1 per chunk.
+// A line of digest and size, a line of a 0 or 1 per chunk. Without the bytes, of no use.
 void PartialFile::ReadNote() {
+  struct stat info {};
+  if (fstat(fd_, &info) != 0 || static_cast<uint64_t>(info.st_size) != file_.size) return;
   std::ifstream note(note_path_);
   std::string digest, chunks;
   uint64_t size = 0;

@@ -39,6 +39,7 @@ class PartialFile {
   void Finish();
 
  private:
+  void Open();
   void Note();
   void ReadNote();
   std::string path_;

@@ -1,14 +1,12 @@
 #include "hub/pull.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <optional>
 
 #include "base/error.h"
+#include "base/folders.h"
 #include "base/json.h"
-#include "base/progress.h"
 #include "hub/http.h"
 
 namespace cadre {
@@ -31,7 +29,8 @@ std::string Escaped(std::string_view text) {
 
 // None: stopped.
 std::optional<Repository> List(const std::string& repository, const PullOptions& options) {
-  HttpClient client(options.download.stop);
+  const auto stopped = [stop = options.download.stop] { return stop != nullptr && *stop; };
+  HttpClient client(stopped);
   std::string revision = Escaped(options.revision);
   for (size_t slash; (slash = revision.find('/')) != revision.npos;)
     revision.replace(slash, 1, "%2F");
@@ -44,7 +43,7 @@ std::optional<Repository> List(const std::string& repository, const PullOptions&
     body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return body.size() <= kMaxListingBytes;
   });
-  if (options.download.stop != nullptr && *options.download.stop) return std::nullopt;
+  if (stopped()) return std::nullopt;
   const std::string name = fmt::format("{} at {}", repository, options.revision);
   if (!result.problem.empty()) throw Error("{}: {}", name, result.problem);
   if (!result.ok())
@@ -52,25 +51,16 @@ std::optional<Repository> List(const std::string& repository, const PullOptions&
   return ParseRepository(ParseJson(body, name), name);
 }
 
-// What of the file, finished or not, takes room on the disk already.
-uint64_t BytesOnDisk(const std::string& path) {
-  struct stat info {};
-  for (const auto& name : {path, path + ".partial"})
-    if (stat(name.c_str(), &info) == 0) return static_cast<uint64_t>(info.st_blocks) * 512;
-  return 0;
-}
-
-void CheckRoom(const std::vector<Download>& downloads, const fs::path& folder) {
+// What is still to come takes room; an old file of the name stays until the new one is whole.
+uint64_t NeededBytes(const std::vector<Download>& downloads) {
   uint64_t needed = 0;
-  for (const auto& download : downloads)
-    needed += download.file.size - std::min(download.file.size, BytesOnDisk(download.path));
-  std::error_code error;
-  const auto space = fs::space(folder, error);
-  if (!error && space.available < needed) {
-    throw Error("{}: {} are free but {} are to come", folder.string(),
-                ShortBytes(static_cast<double>(space.available)),
-                ShortBytes(static_cast<double>(needed)));
+  for (const auto& download : downloads) {
+    std::error_code error;
+    const bool there = fs::file_size(download.path, error) == download.file.size && !error;
+    const uint64_t has = there ? download.file.size : BytesOnDisk(download.path + ".partial");
+    needed += download.file.size - std::min(download.file.size, has);
   }
+  return needed;
 }
 
 }  // namespace
@@ -85,7 +75,7 @@ PullResult Pull(const std::string& repository, const std::string& folder,
   std::vector<Download> downloads;
   for (const auto& file : ChooseFiles(*listing, options.include, repository)) {
     const fs::path path = fs::path(folder) / file.path;
-    fs::create_directories(path.parent_path());
+    CreateFolders(path.parent_path().string());
     downloads.push_back({.url = fmt::format("{}/{}/resolve/{}/{}", options.hub, repository,
                                             listing->commit, Escaped(file.path)),
                          .path = path.string(),
@@ -93,7 +83,7 @@ PullResult Pull(const std::string& repository, const std::string& folder,
     result.files.push_back(path.string());
     result.bytes += file.size;
   }
-  CheckRoom(downloads, folder);
+  CheckRoom(folder, NeededBytes(downloads));
   result.done = DownloadAll(downloads, options.download);
   return result;
 }

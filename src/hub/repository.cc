@@ -35,6 +35,13 @@ bool IsSafePath(std::string_view path) {
   });
 }
 
+// What downloads and conversions call their unfinished files: a file of that name would be taken
+// for the beginning of another one, and is no part of a model.
+bool IsUnfinishedName(std::string_view path) {
+  return path.ends_with(".partial") || path.ends_with(".partial.chunks") ||
+         path.ends_with(".partial.synced");
+}
+
 RemoteFile ParseFile(const Json& json, const std::string& name) {
   if (!json.is_object()) throw Error("{}: the hub lists a file that is no object", name);
   RemoteFile file;
@@ -123,9 +130,10 @@ Repository ParseRepository(const Json& json, const std::string& name) {
     throw Error("{}: the hub's answer lists no files", name);
   std::set<std::string> seen;
   for (const auto& entry : *files) {
-    repository.files.push_back(ParseFile(entry, name));
-    if (!seen.insert(repository.files.back().path).second)
-      throw Error("{}: the hub lists {} twice", name, repository.files.back().path);
+    RemoteFile file = ParseFile(entry, name);
+    if (!seen.insert(file.path).second)
+      throw Error("{}: the hub lists {} twice", name, Printable(file.path));
+    if (!IsUnfinishedName(file.path)) repository.files.push_back(std::move(file));
   }
   return repository;
 }

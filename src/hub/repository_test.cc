@@ -76,6 +76,15 @@ TEST(ParseRepository, RefusesWhatCannotBeTrusted) {
   EXPECT_THAT(ErrorOf(Listing({file})), HasSubstr("gives no checksum"));
 }
 
+TEST(ParseRepository, LeavesOutWhatUnfinishedFilesAreCalled) {
+  const auto repository =
+      ParseRepository(Listing({Entry("a"), Entry("a.partial"), Entry("a.partial.chunks"),
+                               Entry("a.partial.synced")}),
+                      "owner/name");
+  ASSERT_EQ(repository.files.size(), 1u);
+  EXPECT_EQ(repository.files[0].path, "a");
+}
+
 TEST(ChooseFiles, TakesOneLayoutAndWhatBelongsToIt) {
   EXPECT_THAT(Chosen({"README.md", "config.json", "consolidated.safetensors",
                       "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",

@@ -35,8 +35,8 @@ void ModelConfig::Validate(const std::string& name) const {
   ExpectRange(name, "number of key/value heads", num_kv_heads, 1, num_heads);
   ExpectRange(name, "head dimension", head_dim, 2, kMaxHeadDim);
   ExpectRange(name, "vocabulary size", vocab_size, 1, int64_t{1} << 24);
-  ExpectRange(name, "context length", context_length, 1, int64_t{1} << 32);
-  ExpectRange(name, "sliding window", sliding_window, 0, int64_t{1} << 40);
+  ExpectRange(name, "context length", context_length, 1, INT32_MAX);
+  ExpectRange(name, "sliding window", sliding_window, 0, INT32_MAX);
   ExpectRange(name, "number of experts", router.num_experts, 1, 4096);
   ExpectRange(name, "experts per token", router.top_k, 1, router.num_experts);
   if (num_heads % num_kv_heads != 0) {
@@ -50,6 +50,8 @@ void ModelConfig::Validate(const std::string& name) const {
   if (!(rms_norm_eps >= 0) || !std::isfinite(rms_norm_eps)) {
     throw Error("{}: rms_norm_eps is {} but must not be negative", name, rms_norm_eps);
   }
+  if (bos_id >= vocab_size)
+    throw Error("{}: bos token {} is outside the vocabulary of {}", name, bos_id, vocab_size);
   for (const int32_t id : eos_ids) {
     if (id >= vocab_size)
       throw Error("{}: eos token {} is outside the vocabulary of {}", name, id, vocab_size);

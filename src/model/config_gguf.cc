@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "base/error.h"
 #include "model/config_files.h"
 
@@ -22,6 +20,15 @@ int64_t GetPerLayer(const GgufFile& file, const char* key, int64_t num_layers, i
     }
   }
   return per_layer[0];
+}
+
+// -1, also in 32 bits without a sign, means none.
+int32_t GetToken(const GgufFile& file, const char* key, int64_t fallback) {
+  const int64_t id = file.GetInt(key, fallback);
+  if (id == -1 || id == UINT32_MAX) return -1;
+  if (id < 0 || id > INT32_MAX)
+    throw Error("{}: {} is {} but must be a token id, or -1 for none", file.name(), key, id);
+  return static_cast<int32_t>(id);
 }
 
 void RefuseRopeScaling(const GgufFile& file) {
@@ -70,7 +77,7 @@ ModelConfig ConfigFromGguf(const GgufFile& file, bool tie_embeddings) {
   config.tie_embeddings = tie_embeddings;
   RefuseRopeScaling(file);
   const int64_t experts = file.GetInt("llama.expert_count", 0);
-  config.architecture = experts > 0 ? "mixtral" : "llama";
+  config.architecture = experts > 0 ? "mixtral" : config.sliding_window > 0 ? "mistral" : "llama";
   if (experts > 0) {
     config.router.num_experts = experts;
     config.router.top_k = file.GetInt("llama.expert_used_count");
@@ -83,10 +90,9 @@ ModelConfig ConfigFromGguf(const GgufFile& file, bool tie_embeddings) {
     }
     config.vocab_size = static_cast<int64_t>(std::get<GgufArray>(tokens->value).count);
   }
-  config.bos_id = static_cast<int32_t>(
-      std::clamp<int64_t>(file.GetInt("tokenizer.ggml.bos_token_id", 1), 0, INT32_MAX));
-  const int64_t eos = file.GetInt("tokenizer.ggml.eos_token_id", 2);
-  config.eos_ids = {static_cast<int32_t>(std::clamp<int64_t>(eos, 0, INT32_MAX))};
+  config.bos_id = GetToken(file, "tokenizer.ggml.bos_token_id", 1);
+  const int32_t eos = GetToken(file, "tokenizer.ggml.eos_token_id", 2);
+  config.eos_ids = eos >= 0 ? std::vector<int32_t>{eos} : std::vector<int32_t>{};
   config.Validate(file.name());
   return config;
 }

@@ -148,10 +148,12 @@ ModelConfig ConfigFromParams(const Json& params, const std::string& name) {
   config.head_dim = count("head_dim", config.num_heads > 0 ? config.dim / config.num_heads : 0);
   config.vocab_size = count("vocab_size");
   config.rms_norm_eps = static_cast<float>(JsonNumber(params, "norm_eps", 1e-5, name));
-  config.rope_theta = JsonNumber(params, "rope_theta", 1e6, name);
   config.rope_layout = RopeLayout::kInterleaved;
   config.tie_embeddings = JsonBool(params, "tied_embeddings", false, name);
   config.sliding_window = MistralWindow(params, name);
+  // Without the key: what Mistral's code takes. The models with a window came before the larger
+  // one.
+  config.rope_theta = JsonNumber(params, "rope_theta", config.sliding_window > 0 ? 1e4 : 1e6, name);
   // The file does not say for how long a context the model was trained.
   config.context_length = count("max_seq_len", config.dim >= 6144 ? 65536 : 32768);
   const auto moe = params.find("moe");
@@ -168,11 +170,13 @@ ModelConfig ConfigFromParams(const Json& params, const std::string& name) {
 
 OrderedJson ConfigToJson(const ModelConfig& config, DType type) {
   const bool mixtral = config.architecture == "mixtral";
+  // transformers' Llama knows no window.
+  const bool mistral = config.architecture == "mistral" || (!mixtral && config.sliding_window > 0);
   OrderedJson json;
-  json["architectures"] = {mixtral                            ? "MixtralForCausalLM"
-                           : config.architecture == "mistral" ? "MistralForCausalLM"
-                                                              : "LlamaForCausalLM"};
-  json["model_type"] = config.architecture;
+  json["architectures"] = {mixtral   ? "MixtralForCausalLM"
+                           : mistral ? "MistralForCausalLM"
+                                     : "LlamaForCausalLM"};
+  json["model_type"] = mixtral ? "mixtral" : mistral ? "mistral" : "llama";
   json["hidden_size"] = config.dim;
   json["intermediate_size"] = config.hidden_dim;
   json["num_hidden_layers"] = config.num_layers;
@@ -194,7 +198,7 @@ OrderedJson ConfigToJson(const ModelConfig& config, DType type) {
     json["router_aux_loss_coef"] = config.router_aux_loss_coef;
     json["output_router_logits"] = false;
   }
-  json["bos_token_id"] = config.bos_id;
+  json["bos_token_id"] = config.bos_id >= 0 ? OrderedJson(config.bos_id) : OrderedJson(nullptr);
   if (config.eos_ids.size() == 1) {
     json["eos_token_id"] = config.eos_ids[0];
   } else {

@@ -221,6 +221,33 @@ TEST(ConfigToJson, IsReadBackTheSame) {
   }
 }
 
+// Mistral 7B v0.1 has a window and was trained with the smaller theta; its file names none.
+TEST(ConfigFromParams, TakesTheThetaThatMistralsCodeTakes) {
+  Json params = {{"dim", 64},    {"n_layers", 2},   {"head_dim", 16},   {"hidden_dim", 96},
+                 {"n_heads", 4}, {"n_kv_heads", 2}, {"norm_eps", 1e-5}, {"vocab_size", 96}};
+  const auto read = [&] { return ConfigFromParams(params, "params.json"); };
+  EXPECT_EQ(read().rope_theta, 1e6);
+  EXPECT_EQ(read().architecture, "mistral");
+  params["sliding_window"] = 32;
+  EXPECT_EQ(read().rope_theta, 1e4);
+  EXPECT_EQ(read().sliding_window, 32);
+  params["rope_theta"] = 5e5;
+  EXPECT_EQ(read().rope_theta, 5e5);
+  params["moe"] = {{"num_experts", 4}, {"num_experts_per_tok", 2}};
+  EXPECT_EQ(read().architecture, "mixtral");
+  EXPECT_EQ(ConfigToParams(read()).at("moe").at("num_experts"), 4);
+  params["vocab_size"] = -1;
+  EXPECT_THROW(read(), Error);
+}
+
+// transformers' Llama knows no window.
+TEST(ConfigToJson, CallsALlamaWithAWindowMistral) {
+  ModelConfig config = Read({{"model_type", "llama"}});
+  EXPECT_EQ(ConfigToJson(config).at("model_type"), "llama");
+  config.sliding_window = 64;
+  EXPECT_EQ(ConfigToJson(config).at("model_type"), "mistral");
+}
+
 TEST(ModelConfig, CountsThePublishedParameters) {
   EXPECT_EQ(Mixtral8x7B().TotalParameters(), 46'702'792'704);
   EXPECT_EQ(Mixtral8x7B().ActiveParameters(), 12'879'925'248);

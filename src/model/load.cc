@@ -35,6 +35,7 @@ class Loader {
 
   ModelWeights Weights() {
     const auto& c = config_;
+    RefuseRopeFactors();
     ModelWeights weights;
     weights.embedding = Matrix(names_.Embedding(), {c.vocab_size, c.dim});
     for (int64_t l = 0; l < c.num_layers; ++l) weights.layers.push_back(Layer(l));
@@ -117,6 +118,27 @@ class Loader {
                          .w3 = gate_up.Rows(2 * f * e + f, 2 * f * (e + 1))});
     }
     return experts;
+  }
+
+  // llama.cpp's converter stores Llama 3.1's scaling of the rotary frequencies as a tensor. All
+  // ones are none.
+  void RefuseRopeFactors() {
+    const char* const name = "rope_freqs.weight";
+    const auto tensor = checkpoint_.Find(name);
+    if (!tensor) return;
+    const Weight weight = tensor->AsWeight();
+    std::vector<float> factors(static_cast<size_t>(weight.cols));
+    for (int64_t r = 0; r < weight.rows; ++r) {
+      DecodeRow(weight.type, weight.row(r), factors);
+      for (const float factor : factors) {
+        if (factor != 1) {
+          throw Error(
+              "{}: tensor {} scales the rotary frequencies (by {}), which Cadre does not run",
+              tensor->file, name, factor);
+        }
+      }
+    }
+    used_.insert(name);
   }
 
   TensorView Require(const std::string& name, const std::vector<int64_t>& shape) {

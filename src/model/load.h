@@ -1,6 +1,6 @@
 // From a checkpoint's tensors to a Model: names translated, shapes and types checked, weights used
-// where they lie in the mapped file (norms alone are copied, to float32). The one file of this
-// floor that knows file formats.
+// where they lie in the mapped file (norms alone are copied, to float32). Of this floor,
+// only this, save and the config files know file formats.
 #pragma once
 
 #include <memory>

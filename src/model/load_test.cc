@@ -257,12 +257,52 @@ TEST(LoadedModel, NamesWhatIsWrongInGgufMetadata) {
        "rope_theta is 0"},
       {"tokenizer.ggml.eos_token_id", [](GgufWriter& w, const char* k) { w.SetU32(k, 96); },
        "eos token 96"},
+      {"tokenizer.ggml.bos_token_id", [](GgufWriter& w, const char* k) { w.SetU32(k, 96); },
+       "bos token 96"},
+      {"tokenizer.ggml.bos_token_id", [](GgufWriter& w, const char* k) { w.SetI32(k, -7); },
+       "tokenizer.ggml.bos_token_id is -7 but must be a token id"},
+      {"llama.context_length", [](GgufWriter& w, const char* k) { w.SetU64(k, 1ull << 32); },
+       "context length is 4294967296"},
+      {"llama.attention.head_count",
+       [](GgufWriter& w, const char* k) {
+         w.SetU32Array(k, std::vector<uint32_t>{4, 4, 4});
+       },
+       "llama.attention.head_count has 3 values for 2 layers"},
   };
   for (const auto& c : cases) {
     const std::string error = GgufError({c.key}, [&](GgufWriter& writer) { c.set(writer, c.key); });
     EXPECT_THAT(error, HasSubstr(c.expected)) << c.key;
     EXPECT_THAT(error, HasSubstr("model.gguf: ")) << c.key;
   }
+}
+
+TEST(LoadedModel, TakesNoTokenForNone) {
+  for (const char* key : {"tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"}) {
+    EXPECT_EQ(GgufError({key}, [&](GgufWriter& w) { w.SetU32(key, 0xFFFFFFFF); }), "") << key;
+    EXPECT_EQ(GgufError({key}, [&](GgufWriter& w) { w.SetI32(key, -1); }), "") << key;
+  }
+}
+
+TEST(LoadedModel, RefusesScaledRotaryFrequencies) {
+  const auto with = [](float factor) {
+    const TempFolder folder;
+    const auto file = GgufFile::Open(GoldenPath("mixtral_gguf_f32"));
+    GgufWriter writer(folder / "model.gguf");
+    for (const auto& entry : file.entries()) writer.Copy(entry);
+    const std::vector<float> factors = {1, 1, factor, 1};
+    writer.Declare("rope_freqs.weight", DType::kF32, std::vector<int64_t>{4});
+    for (const auto& tensor : file.tensors()) {
+      writer.Declare(tensor.name, *tensor.dtype,
+                     std::vector<int64_t>(tensor.dims.rbegin(), tensor.dims.rend()));
+    }
+    writer.Append(std::as_bytes(std::span(factors)));
+    for (const auto& tensor : file.tensors()) writer.Append(tensor.data);
+    writer.Commit();
+    return ErrorOf(
+        [&] { EXPECT_TRUE(LoadedModel::Load(folder / "model.gguf").warnings().empty()); });
+  };
+  EXPECT_EQ(with(1), "");
+  EXPECT_THAT(with(8), HasSubstr("rope_freqs.weight scales the rotary frequencies (by 8)"));
 }
 
 TEST(LoadedModel, NamesATensorMissingInGguf) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <optional>
+#include <memory>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -160,7 +160,9 @@ class TensorStore {
   std::vector<std::byte> chunk_;
 };
 
-// Declares, resumes, stores and commits the files of a plan, one after another.
+// Declares, resumes and stores the files of a plan one after another, and commits them together: a
+// folder never holds some files of one model and some of another.
+template <typename Writer>
 class ShardWriter {
  public:
   ShardWriter(const std::vector<PlannedTensor>& plan, TensorStore& store,
@@ -170,23 +172,25 @@ class ShardWriter {
   }
 
   // `writer` has its metadata.
-  template <typename Writer>
-  void Write(const Shard& shard, Writer& writer, const std::string& path) {
+  void Store(const Shard& shard, std::unique_ptr<Writer> writer, const std::string& path) {
     for (size_t i = shard.begin; i < shard.end; ++i)
-      writer.Declare(plan_[i].name, plan_[i].type, plan_[i].shape);
-    const bool whole = options_.resume && writer.IsWhole();
-    const size_t done = whole ? shard.end - shard.begin : options_.resume ? writer.Resume() : 0;
+      writer->Declare(plan_[i].name, plan_[i].type, plan_[i].shape);
+    const size_t done = options_.work.empty() ? 0 : writer->Resume();
     for (size_t i = shard.begin; i < shard.end; ++i) {
       if (i >= shard.begin + done) {
-        store_.Store(plan_[i], [&](std::span<const std::byte> bytes) { writer.Append(bytes); });
+        store_.Store(plan_[i], [&](std::span<const std::byte> bytes) { writer->Append(bytes); });
       }
       Count(plan_[i]);
     }
-    if (!whole) writer.Commit();
+    writer->Seal();
+    writers_.push_back(std::move(writer));
     summary_.files.push_back(path);
   }
 
-  const SaveSummary& summary() const { return summary_; }
+  const SaveSummary& Commit() {
+    for (auto& writer : writers_) writer->Commit();
+    return summary_;
+  }
 
  private:
   void Count(const PlannedTensor& tensor) {
@@ -200,6 +204,7 @@ class ShardWriter {
   TensorStore& store_;
   const SaveOptions& options_;
   uint64_t total_bytes_ = 0;
+  std::vector<std::unique_ptr<Writer>> writers_;
   SaveSummary summary_;
 };
 
@@ -231,9 +236,21 @@ void SetModelMetadata(const ModelConfig& c, DType type, const std::string& name,
   }
 }
 
-// "-00001-of-00003", or nothing for a single file.
-std::string ShardSuffix(size_t shard, size_t num_shards) {
-  return num_shards == 1 ? "" : fmt::format("-{:05}-of-{:05}", shard + 1, num_shards);
+std::string SafetensorsStem(TensorLayout names) {
+  return names == TensorLayout::kMistral ? "consolidated" : "model";
+}
+
+// Below the folder `place`, or for GGUF beside its path: STEM-00001-of-00003.EXTENSION, without the
+// numbers for a single file.
+std::string ShardPath(TensorLayout names, const std::string& place, size_t shard,
+                      size_t num_shards) {
+  const bool gguf = names == TensorLayout::kGguf;
+  if (gguf && num_shards == 1) return place;
+  const std::string suffix =
+      num_shards == 1 ? "" : fmt::format("-{:05}-of-{:05}", shard + 1, num_shards);
+  if (!gguf) return (fs::path(place) / (SafetensorsStem(names) + suffix + ".safetensors")).string();
+  const std::string stem = place.ends_with(".gguf") ? place.substr(0, place.size() - 5) : place;
+  return stem + suffix + ".gguf";
 }
 
 }  // namespace
@@ -243,17 +260,20 @@ SaveOptions HuggingFaceFloats() {
           .type_of = [](const PlannedTensor&) { return DType::kF32; }};
 }
 
-uint64_t PlannedBytes(const Model& model, const SaveOptions& options) {
-  uint64_t bytes = 0;
-  for (const auto& tensor : TypedPlan(model, options)) bytes += BytesOf(tensor);
-  return bytes;
+PlannedFiles PlanFiles(const Model& model, const SaveOptions& options, const std::string& place) {
+  const auto plan = TypedPlan(model, options);
+  const size_t num_shards = CutIntoShards(plan, options.shard_bytes).size();
+  PlannedFiles files;
+  for (size_t s = 0; s < num_shards; ++s)
+    files.paths.push_back(ShardPath(options.layout.names, place, s, num_shards));
+  for (const auto& tensor : plan) files.bytes += BytesOf(tensor);
+  return files;
 }
 
 SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, ThreadPool& threads,
                             const std::string& folder) {
-  CADRE_CHECK(options.layout.names != TensorLayout::kGguf);
-  const bool mistral = options.layout.names == TensorLayout::kMistral;
-  const std::string stem = mistral ? "consolidated" : "model";
+  const TensorLayout names = options.layout.names;
+  CADRE_CHECK(names != TensorLayout::kGguf);
   auto plan = TypedPlan(model, options);
   const auto shards = CutIntoShards(plan, options.shard_bytes);
   // Wide elements first, so that each starts at a multiple of its size.
@@ -265,26 +285,35 @@ SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, Thre
                      });
   }
   TensorStore store(model, options, threads);
-  ShardWriter shard_writer(plan, store, options);
+  ShardWriter<SafetensorsWriter> writer(plan, store, options);
   OrderedJson weight_map = OrderedJson::object();
   for (size_t s = 0; s < shards.size(); ++s) {
-    const std::string file = stem + ShardSuffix(s, shards.size()) + ".safetensors";
-    const std::string path = (fs::path(folder) / file).string();
-    SafetensorsWriter writer(path, {}, options.unfinished);
-    shard_writer.Write(shards[s], writer, path);
-    for (size_t i = shards[s].begin; i < shards[s].end; ++i) weight_map[plan[i].name] = file;
+    const std::string path = ShardPath(names, folder, s, shards.size());
+    writer.Store(shards[s],
+                 std::make_unique<SafetensorsWriter>(path, std::map<std::string, std::string>(),
+                                                     options.work),
+                 path);
+    for (size_t i = shards[s].begin; i < shards[s].end; ++i)
+      weight_map[plan[i].name] = fs::path(path).filename().string();
   }
+  const std::string index_path =
+      (fs::path(folder) / (SafetensorsStem(names) + ".safetensors.index.json")).string();
+  // Between here and the last of the new files, a folder that is left behind is no model.
+  std::error_code ignored;
+  fs::remove(index_path, ignored);
+  if (shards.size() > 1) fs::remove(ShardPath(names, folder, 0, 1), ignored);
+  const SaveSummary& summary = writer.Commit();
   if (shards.size() > 1) {
-    const OrderedJson index = {{"metadata", {{"total_size", shard_writer.summary().bytes}}},
+    const OrderedJson index = {{"metadata", {{"total_size", summary.bytes}}},
                                {"weight_map", weight_map}};
-    WriteFileAtomically((fs::path(folder) / (stem + ".safetensors.index.json")).string(),
-                        index.dump(2) + "\n");
+    WriteFileAtomically(index_path, index.dump(2) + "\n");
   }
+  const bool mistral = names == TensorLayout::kMistral;
   const OrderedJson config =
       mistral ? ConfigToParams(model.config) : ConfigToJson(model.config, MainType(plan));
   WriteFileAtomically((fs::path(folder) / (mistral ? "params.json" : "config.json")).string(),
                       config.dump(2) + "\n");
-  return shard_writer.summary();
+  return summary;
 }
 
 SaveSummary SaveGguf(const Model& model, const SaveOptions& options, ThreadPool& threads,
@@ -294,24 +323,22 @@ SaveSummary SaveGguf(const Model& model, const SaveOptions& options, ThreadPool&
   const auto plan = TypedPlan(model, options);
   const auto shards = CutIntoShards(plan, options.shard_bytes);
   TensorStore store(model, options, threads);
-  ShardWriter shard_writer(plan, store, options);
-  const std::string stem = path.ends_with(".gguf") ? path.substr(0, path.size() - 5) : path;
+  ShardWriter<GgufWriter> shard_writer(plan, store, options);
   for (size_t s = 0; s < shards.size(); ++s) {
-    const std::string file =
-        shards.size() == 1 ? path : stem + ShardSuffix(s, shards.size()) + ".gguf";
-    GgufWriter writer(file, options.unfinished);
+    const std::string file = ShardPath(TensorLayout::kGguf, path, s, shards.size());
+    auto writer = std::make_unique<GgufWriter>(file, options.work);
     if (s == 0) {
-      SetModelMetadata(model.config, MainType(plan), name, writer);
-      set_text(writer);
+      SetModelMetadata(model.config, MainType(plan), name, *writer);
+      set_text(*writer);
     }
     if (shards.size() > 1) {
-      writer.SetU16("split.no", static_cast<uint16_t>(s));
-      writer.SetU16("split.count", static_cast<uint16_t>(shards.size()));
-      writer.SetI32("split.tensors.count", static_cast<int32_t>(plan.size()));
+      writer->SetU16("split.no", static_cast<uint16_t>(s));
+      writer->SetU16("split.count", static_cast<uint16_t>(shards.size()));
+      writer->SetI32("split.tensors.count", static_cast<int32_t>(plan.size()));
     }
-    shard_writer.Write(shards[s], writer, file);
+    shard_writer.Store(shards[s], std::move(writer), file);
   }
-  return shard_writer.summary();
+  return shard_writer.Commit();
 }
 
 }  // namespace cadre

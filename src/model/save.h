@@ -1,6 +1,6 @@
 // Writes a model so that other programs read it: a folder of safetensors in Hugging Face's or
-// Mistral's layout, or GGUF. Streams: memory does not grow with the model. Files appear whole or
-// not at all.
+// Mistral's layout, or GGUF. Streams: memory does not grow with the model. Files appear whole, and
+// those of one model together, when all of them have been written.
 #pragma once
 
 #include <functional>
@@ -20,10 +20,9 @@ struct SaveOptions {
   std::function<DType(const PlannedTensor&)> type_of;
   uint64_t shard_bytes =
       0;  // most tensor bytes of one file, where a tensor has no more; 0: one file
-  // kKeep: what a stopped call has written stays, and `resume` goes on with it. It must have had
-  // the same arguments; only headers are compared.
-  Unfinished unfinished = Unfinished::kRemove;
-  bool resume = false;
+  // Says what is written from what (AtomicFile): what a stopped call has written stays then, and a
+  // call of the same work goes on with it. Empty: a stopped call leaves nothing.
+  std::string work = {};
   // The weights lie in mapped files: their pages are given back when they have been used.
   bool weights_are_mapped = false;
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> on_progress = {};
@@ -40,10 +39,16 @@ struct SaveSummary {
 // A float32 model of a Hugging Face layout: what training leaves.
 SaveOptions HuggingFaceFloats();
 
-// Bytes of tensors that saving would write.
-uint64_t PlannedBytes(const Model& model, const SaveOptions& options);
+// What saving to `place` (a folder, or the path of a GGUF file) would write.
+struct PlannedFiles {
+  std::vector<std::string> paths;  // of weights
+  uint64_t bytes = 0;              // of tensors
+};
+PlannedFiles PlanFiles(const Model& model, const SaveOptions& options, const std::string& place);
 
-// Weights, and config.json or params.json, in an existing folder. layout.names is not kGguf.
+// Weights, and config.json or params.json, in an existing folder. layout.names is not kGguf. An
+// index or single file of weights of the same names that was there is removed: it would be read in
+// place of what is written.
 SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, ThreadPool& threads,
                             const std::string& folder);
 

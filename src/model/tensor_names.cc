@@ -148,7 +148,7 @@ bool TensorNames::IsIgnored(std::string_view name) {
        {".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias"}) {
     if (name.ends_with(suffix)) return true;
   }
-  return name == "rope_freqs.weight";
+  return false;
 }
 
 }  // namespace cadre

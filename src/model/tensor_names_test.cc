@@ -47,7 +47,6 @@ TEST(TensorNames, SpellTheOneFfnOfADenseModel) {
 
 TEST(TensorNames, KnowBuffersWithoutWeights) {
   EXPECT_TRUE(TensorNames::IsIgnored("model.layers.0.self_attn.rotary_emb.inv_freq"));
-  EXPECT_TRUE(TensorNames::IsIgnored("rope_freqs.weight"));
   EXPECT_FALSE(TensorNames::IsIgnored("model.norm.weight"));
   EXPECT_FALSE(TensorNames::IsIgnored(""));
 }

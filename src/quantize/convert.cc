@@ -5,8 +5,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "base/json.h"
-#include "base/progress.h"
+#include "base/folders.h"
 #include "engine/open.h"
 #include "engine/save_text.h"
 #include "model/load.h"
@@ -61,67 +60,84 @@ SaveOptions SaveOptionsOf(const Model& model, const ConvertOptions& options) {
                 return TypeOf(tensor, options);
               },
           .shard_bytes = options.shard_bytes,
-          .unfinished = Unfinished::kKeep,
-          .resume = false,
+          .work = {},
           .weights_are_mapped = true,
           .on_progress = options.on_progress};
 }
 
+// To be raised when a conversion writes other bytes than before from the same source.
+constexpr int kConversionVersion = 1;
+
 // What must be the same for a stopped conversion to be gone on with.
-std::string Fingerprint(const Checkpoint& checkpoint, const ConvertOptions& options) {
-  OrderedJson json;
-  for (const auto& file : checkpoint.files()) {
+std::string WorkOf(const Checkpoint& checkpoint, const ConvertOptions& options) {
+  std::vector<std::string> files = checkpoint.files();
+  if (checkpoint.kind() != CheckpointKind::kGguf) files.push_back(checkpoint.config_file());
+  std::string work = fmt::format("conversion {}: {} {} {} {}\n", kConversionVersion,
+                                 options.type ? Info(*options.type).name : "as stored",
+                                 static_cast<int>(options.layout.names),
+                                 static_cast<int>(options.layout.experts), options.shard_bytes);
+  for (const auto& file : files) {
     std::error_code error;
     const auto time = fs::last_write_time(file, error).time_since_epoch().count();
-    json["source"].push_back({fs::absolute(file).string(), fs::file_size(file, error), time});
+    work +=
+        fmt::format("{} {} {}\n", fs::absolute(file).string(), fs::file_size(file, error), time);
   }
-  json["type"] = options.type ? std::string(Info(*options.type).name) : "as stored";
-  json["layout"] = {static_cast<int>(options.layout.names),
-                    static_cast<int>(options.layout.experts)};
-  json["shard_bytes"] = options.shard_bytes;
-  return json.dump(2) + "\n";
+  return work;
 }
 
-// Refuses a destination that would overwrite what is being read.
-void CheckDestination(const Checkpoint& checkpoint, const std::string& destination, bool is_file) {
+// Refuses a destination that would overwrite what is being read, or cannot be one.
+void CheckDestination(const Checkpoint& checkpoint, const std::string& destination, bool is_file,
+                      const std::vector<std::string>& planned) {
   std::error_code ignored;
+  if (is_file && fs::is_directory(destination, ignored))
+    throw Error("{}: is a folder, but a GGUF model is a file; name one in it", destination);
+  if (!is_file && fs::exists(destination, ignored) && !fs::is_directory(destination, ignored))
+    throw Error("{}: is a file, but this layout is a folder", destination);
+  const auto refuse = [&] {
+    throw Error("{}: is what is being converted; choose another place", destination);
+  };
   for (const auto& file : checkpoint.files()) {
-    const bool same =
-        fs::equivalent(is_file ? fs::path(file) : fs::absolute(fs::path(file)).parent_path(),
-                       destination, ignored);
-    if (same) throw Error("{}: is what is being converted; choose another place", destination);
+    const fs::path folder = fs::absolute(fs::path(file)).parent_path();
+    if (!is_file && fs::equivalent(folder, destination, ignored)) refuse();
+    for (const auto& path : planned)
+      if (fs::equivalent(file, path, ignored)) refuse();
   }
 }
 
-void CheckRoom(const fs::path& folder, uint64_t needed_bytes) {
-  std::error_code error;
-  const auto space = fs::space(folder, error);
-  if (!error && space.available < needed_bytes) {
-    throw Error("{}: {} are free but {} are needed", folder.string(),
-                ShortBytes(static_cast<double>(space.available)),
-                ShortBytes(static_cast<double>(needed_bytes)));
-  }
-}
-
-uint64_t KeptBytes(const fs::path& folder) {
+uint64_t KeptBytes(const std::vector<std::string>& planned) {
   uint64_t bytes = 0;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
-       entry.increment(error)) {
-    if (entry->path().extension() == ".partial") bytes += entry->file_size(error);
-  }
+  for (const auto& path : planned) bytes += BytesOnDisk(path + ".partial");
   return bytes;
+}
+
+// The tokenizer that goes along, if it belongs to the model.
+std::optional<TextSource> TextOf(const LoadedModel& loaded, std::vector<std::string>& warnings) {
+  try {
+    auto text = FindText(loaded.checkpoint());
+    if (!text) warnings.push_back("there is no tokenizer beside the weights to go along");
+    if (text) CheckVocabulary(*text, loaded.model().config);
+    return text;
+  } catch (const Error& error) {
+    warnings.push_back(fmt::format("the tokenizer is not usable: {}", error.what()));
+    return std::nullopt;
+  }
 }
 
 // Tokenizer metadata of a GGUF source goes along as it is; that of a folder is translated.
 void SetText(const Checkpoint& checkpoint, const std::optional<TextSource>& text,
-             GgufWriter& writer) {
+             int64_t vocab_size, GgufWriter& writer) {
   if (checkpoint.gguf() != nullptr && checkpoint.gguf()->Has("tokenizer.ggml.model")) {
     for (const auto& entry : checkpoint.gguf()->entries()) {
       if (entry.key.starts_with("tokenizer.")) writer.Copy(entry);
     }
   } else if (text) {
-    SetTextMetadata(text->vocabulary, text->chat_template, writer);
+    // Other readers size the embedding by the list of pieces.
+    Vocabulary vocabulary = text->vocabulary;
+    while (vocabulary.size() < vocab_size) {
+      vocabulary.pieces.push_back(
+          {fmt::format("[PAD{}]", vocabulary.size()), -10000, PieceType::kUnused});
+    }
+    SetTextMetadata(vocabulary, text->chat_template, writer);
   }
 }
 
@@ -155,39 +171,29 @@ Conversion Convert(const std::string& source, const std::string& destination,
   const LoadedModel loaded = LoadedModel::Load(source);
   const Checkpoint& checkpoint = loaded.checkpoint();
   Conversion conversion{{}, loaded.warnings()};
-  std::optional<TextSource> text;
-  try {
-    text = FindText(checkpoint);
-  } catch (const Error& error) {
-    conversion.warnings.push_back(fmt::format("the tokenizer does not go along: {}", error.what()));
-  }
+  const auto text = TextOf(loaded, conversion.warnings);
+  SaveOptions save = SaveOptionsOf(loaded.model(), options);
+  save.work = WorkOf(checkpoint, options);
+  const PlannedFiles planned = PlanFiles(loaded.model(), save, destination);
   const bool gguf = options.layout.names == TensorLayout::kGguf;
-  CheckDestination(checkpoint, destination, gguf);
+  CheckDestination(checkpoint, destination, gguf, planned.paths);
   const fs::path parent = fs::path(destination).parent_path();
   const fs::path folder = !gguf ? fs::path(destination) : parent.empty() ? fs::path(".") : parent;
-  SaveOptions save = SaveOptionsOf(loaded.model(), options);
-  const uint64_t needed = PlannedBytes(loaded.model(), save);
-  fs::create_directories(folder);
-
-  const std::string note = gguf ? destination + ".conversion" : (folder / ".conversion").string();
-  const std::string fingerprint = Fingerprint(checkpoint, options);
-  std::error_code ignored;
-  save.resume = fs::exists(note, ignored) && MappedFile(note).text() == fingerprint;
-  const uint64_t kept = save.resume ? KeptBytes(folder) : 0;
-  CheckRoom(folder, needed > kept ? needed - kept : 0);
-  if (!save.resume) WriteFileAtomically(note, fingerprint);
+  CreateFolders(folder.string());
+  const uint64_t kept = KeptBytes(planned.paths);
+  CheckRoom(folder.string(), planned.bytes > kept ? planned.bytes - kept : 0);
 
   if (gguf) {
     conversion.summary = SaveGguf(
         loaded.model(), save, threads,
-        [&](GgufWriter& writer) { SetText(checkpoint, text, writer); }, NameOf(checkpoint),
-        destination);
+        [&](GgufWriter& writer) {
+          SetText(checkpoint, text, loaded.model().config.vocab_size, writer);
+        },
+        NameOf(checkpoint), destination);
   } else {
     conversion.summary = SaveSafetensors(loaded.model(), save, threads, folder.string());
     SaveText(checkpoint, text, folder);
   }
-  fs::remove(note, ignored);
-  if (!text) conversion.warnings.push_back("there is no tokenizer beside the weights to go along");
   return conversion;
 }
 
