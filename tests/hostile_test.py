@@ -189,7 +189,7 @@ def gguf_files():
         "bytes overflow, CVE-2026-33298": Gguf().tensor("output.weight", dims=[32, (1 << 57) + 1]),
         "sum of sizes overflows, CVE-2025-53630": Gguf().tensor("output.weight", dims=[32, 1 << 56], offset=(1 << 64) - 32),
         "sum wraps to what fits, CVE-2026-27940": Gguf().tensor("output.weight", offset=(1 << 64) - 64),
-        "data beyond the end, CVE-2026-7482": Gguf().tensor("output.weight", offset=1 << 30),
+        "data beyond the end, CVE-2026-7482, CVE-2024-12055": Gguf().tensor("output.weight", offset=1 << 30),
         "type 4, taken out": Gguf().tensor("output.weight", type=4),
         "type 200": Gguf().tensor("output.weight", type=200),
         "type -1": Gguf().tensor("output.weight", type=-1),
@@ -369,6 +369,14 @@ class HostileTest(unittest.TestCase):
             with self.subTest(what):
                 path = self.write("model.gguf", content)
                 self.refused(what, "logits", path, "--prompt", "a", "--out", self.folder / "l.npy")
+
+    def test_a_chat_template_is_never_run(self):
+        # Endless in any engine that would run it.
+        endless = "{% for a in range(999999999) %}{% for b in range(999999999) %}[INST]{% endfor %}{% endfor %}"
+        model = self.write("endless.gguf", Gguf().set("tokenizer.chat_template", STRING, endless).bytes())
+        done = subprocess.run([PROGRAM, "chat", str(model), "-n", "2"], input=b"a\n", capture_output=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"is used instead", done.stderr)
 
     def test_safetensors(self):
         for what, content in safetensors_files(self.golden).items():
