@@ -122,7 +122,7 @@ TEST(Convert, MovesBlocksUnchangedBetweenGgufLayouts) {
   const Layout merged = kLayouts[5];
   const std::string first = Converted(GoldenPath("mixtral"), folder, merged, DType::kQ8_0);
   const auto expected = LogitsOf(first, "reference", ActivationType::kInt8);
-  for (const size_t i : {6, 7, 8}) {
+  for (const size_t i : {size_t{6}, size_t{7}, size_t{8}}) {
     const std::string other = Converted(first, folder, kLayouts[i]);
     EXPECT_TRUE(LogitsOf(other, "reference", ActivationType::kInt8) == expected);
     const TempFolder back;
