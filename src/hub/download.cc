@@ -243,6 +243,7 @@ std::string Explain(int status, bool has_token) {
 bool DownloadAll(const std::vector<Download>& downloads, const DownloadOptions& options) {
   Queue queue(downloads, options);
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<size_t>(options.connections));
   for (int i = 0; i < options.connections; ++i) {
     threads.emplace_back([&] {
       try {
