@@ -156,7 +156,7 @@ void SaveText(const Checkpoint& checkpoint, const std::optional<TextSource>& tex
 
 std::string NameOf(const Checkpoint& checkpoint) {
   if (checkpoint.gguf() != nullptr) {
-    const auto name = checkpoint.gguf()->GetString("general.name", "");
+    auto name = checkpoint.gguf()->GetString("general.name", "");
     if (!name.empty()) return name;
   }
   const fs::path folder = fs::absolute(checkpoint.folder()).lexically_normal();

@@ -37,7 +37,7 @@ std::vector<Merge> Merges(const Vocabulary& vocabulary) {
   return merges;
 }
 
-OrderedJson Step(const char* type, OrderedJson members = OrderedJson::object()) {
+OrderedJson Step(const char* type, const OrderedJson& members = OrderedJson::object()) {
   OrderedJson step = {{"type", type}};
   step.update(members);
   return step;
