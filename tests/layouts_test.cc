@@ -174,6 +174,17 @@ TEST(Convert, NeverWritesOverWhatItReads) {
 
 class Stopped : public std::exception {};
 
+void ConvertWith(const std::function<void(uint64_t, uint64_t)>& on_progress,
+                 const std::string& source, const std::string& place, const Layout& layout) {
+  ThreadPool threads(2);
+  Convert(source, place,
+          {.type = {},
+           .layout = layout.layout,
+           .shard_bytes = layout.shard_bytes,
+           .on_progress = on_progress},
+          threads);
+}
+
 // Stopped after every single tensor and called again, each time: the file is the same, and no
 // tensor is written twice.
 TEST(Convert, GoesOnWhereItWasStopped) {
@@ -181,23 +192,18 @@ TEST(Convert, GoesOnWhereItWasStopped) {
     const TempFolder whole, stopped;
     const std::string source = GoldenPath("mixtral");
     const std::string expected = Converted(source, whole, layout);
-    ThreadPool threads(2);
     uint64_t reached = 0;
     int calls = 0;
     for (bool done = false; !done; ++calls) {
       ASSERT_LT(calls, 500);
       try {
-        Convert(source, Place(stopped, layout),
-                {.type = {},
-                 .layout = layout.layout,
-                 .shard_bytes = layout.shard_bytes,
-                 .on_progress =
-                     [&](uint64_t bytes, uint64_t) {
-                       if (bytes <= reached) return;
-                       reached = bytes;
-                       throw Stopped();
-                     }},
-                threads);
+        ConvertWith(
+            [&](uint64_t bytes, uint64_t) {
+              if (bytes <= reached) return;
+              reached = bytes;
+              throw Stopped();
+            },
+            source, Place(stopped, layout), layout);
         done = true;
       } catch (const Stopped&) {
       }
@@ -220,7 +226,6 @@ TEST(Convert, GoesOnWhereItWasStopped) {
 TEST(Convert, TakesNothingOfAnEarlierSource) {
   for (const auto& layout : {kLayouts[1], kLayouts[6]}) {
     const TempFolder sources, folder;
-    ThreadPool threads(1);
     const std::string source = sources / "model";
     fs::copy(GoldenPath("mixtral"), source);
     Converted(source, folder, layout);
@@ -233,13 +238,7 @@ TEST(Convert, TakesNothingOfAnEarlierSource) {
     const auto stop = [&](uint64_t, uint64_t) {
       if (++tensors == 3) throw Stopped();
     };
-    EXPECT_THROW(Convert(source, Place(folder, layout),
-                         {.type = {},
-                          .layout = layout.layout,
-                          .shard_bytes = layout.shard_bytes,
-                          .on_progress = stop},
-                         threads),
-                 Stopped);
+    EXPECT_THROW(ConvertWith(stop, source, Place(folder, layout), layout), Stopped);
     const std::string path = Converted(source, folder, layout);
     EXPECT_TRUE(LogitsOf(path, "reference") == LogitsOf(source, "reference"));
   }
@@ -248,7 +247,6 @@ TEST(Convert, TakesNothingOfAnEarlierSource) {
 // Until all parts are written, what was there is what is there.
 TEST(Convert, PartsAppearTogether) {
   const TempFolder folder;
-  ThreadPool threads(1);
   const Layout& layout = kLayouts[1];
   const std::string path = Converted(GoldenPath("mixtral"), folder, layout);
   const auto old = LogitsOf(path, "reference");
@@ -257,13 +255,7 @@ TEST(Convert, PartsAppearTogether) {
     half = done;
     if (2 * done > total) throw Stopped();
   };
-  EXPECT_THROW(Convert(GoldenPath("mixtral_top1"), path,
-                       {.type = {},
-                        .layout = layout.layout,
-                        .shard_bytes = layout.shard_bytes,
-                        .on_progress = stop},
-                       threads),
-               Stopped);
+  EXPECT_THROW(ConvertWith(stop, GoldenPath("mixtral_top1"), path, layout), Stopped);
   EXPECT_GT(half, 2 * layout.shard_bytes);
   EXPECT_TRUE(LogitsOf(path, "reference") == old);
 }

@@ -1,7 +1,6 @@
 #include "base/atomic_file.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,19 +12,13 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/locked_file.h"
 
 namespace cadre {
 namespace {
 
 constexpr uint64_t kSyncEveryBytes = uint64_t{256} << 20;
 constexpr size_t kBufferBytes = size_t{1} << 20;
-
-bool IsOpen(int fd, const std::string& path) {
-  struct stat opened {
-  }, named{};
-  return fstat(fd, &opened) == 0 && stat(path.c_str(), &named) == 0 &&
-         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
-}
 
 }  // namespace
 
@@ -43,28 +36,15 @@ AtomicFile::AtomicFile(std::string path, std::string work)
     kept_bytes_ = std::min(static_cast<uint64_t>(info.st_size), SyncedBytes());
 }
 
-// No link is followed: it could name any file of the user's.
 void AtomicFile::Open() {
-  if (work_.empty()) {
-    unlink(unfinished_path_.c_str());  // of a process of this number that was killed
-    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-    fd_ = open(unfinished_path_.c_str(), flags, 0644);
-    if (fd_ < 0) throw Error("{}: cannot be written: {}", path_, std::strerror(errno));
+  if (!work_.empty()) {
+    fd_ = OpenLocked(unfinished_path_, "writing");
     return;
   }
-  while (true) {
-    const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
-    fd_ = open(unfinished_path_.c_str(), flags, 0644);
-    if (fd_ < 0) throw Error("{}: cannot be written: {}", unfinished_path_, std::strerror(errno));
-    if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      close(fd_);
-      fd_ = -1;
-      throw Error("{}: another process is writing it", unfinished_path_);
-    }
-    // Between opening and locking, another process may have finished it and given it its name.
-    if (IsOpen(fd_, unfinished_path_)) return;
-    close(fd_);
-  }
+  unlink(unfinished_path_.c_str());  // of a process of this number that was killed
+  const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  fd_ = open(unfinished_path_.c_str(), flags, 0644);
+  if (fd_ < 0) throw Error("{}: cannot be written: {}", path_, std::strerror(errno));
 }
 
 // 0 where nothing is noted, or of other work.

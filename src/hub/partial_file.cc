@@ -1,7 +1,6 @@
 #include "hub/partial_file.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/locked_file.h"
 
 namespace cadre {
 namespace {
@@ -42,32 +42,13 @@ PartialFile::PartialFile(std::string path, const RemoteFile& file)
       partial_path_(path_ + ".partial"),
       note_path_(partial_path_ + ".chunks"),
       file_(file),
-      arrived_((file.size + kChunkBytes - 1) / kChunkBytes, false) {
-  Open();
+      arrived_((file.size + kChunkBytes - 1) / kChunkBytes, false),
+      fd_(OpenLocked(partial_path_, "pulling")) {
   ReadNote();
   if (ftruncate(fd_, static_cast<off_t>(file_.size)) != 0) {
     close(fd_);
     throw Error("{}: cannot be made {} bytes long: {}", partial_path_, file_.size,
                 std::strerror(errno));
-  }
-}
-
-// No link is followed: it could name any file of the user's.
-void PartialFile::Open() {
-  while (true) {
-    fd_ = open(partial_path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd_ < 0) throw Error("{}: cannot be written: {}", partial_path_, std::strerror(errno));
-    if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      close(fd_);
-      throw Error("{}: another process is pulling it", partial_path_);
-    }
-    // Between opening and locking, another process may have finished it and given it its name.
-    struct stat opened {
-    }, named{};
-    if (fstat(fd_, &opened) == 0 && stat(partial_path_.c_str(), &named) == 0 &&
-        opened.st_dev == named.st_dev && opened.st_ino == named.st_ino)
-      return;
-    close(fd_);
   }
 }
 

@@ -39,7 +39,6 @@ class PartialFile {
   void Finish();
 
  private:
-  void Open();
   void Note();
   void ReadNote();
   std::string path_;
