@@ -30,14 +30,14 @@ def cadre(*arguments, stdin=None, timeout=300):
 
 
 def measured(*arguments):
-    """Standard output as JSON, seconds, and peak resident bytes of one run."""
+    """Standard output as JSON, seconds by the clock and of the processors, and peak resident bytes of one run."""
     begin = time.monotonic()
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen([PROGRAM, *map(str, arguments), "--json"], stdout=out)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
-        return json.loads(out.read()), time.monotonic() - begin, usage.ru_maxrss * 1024
+        return json.loads(out.read()), time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
 def read_npy(path):
@@ -149,11 +149,12 @@ class ProgramTest(unittest.TestCase):
         with open(folder / "model.safetensors", "wb") as file:
             file.write(struct.pack("<Q", len(encoded)) + encoded)
             file.truncate(8 + len(encoded) + offset)  # a sparse file
-        found, seconds, peak_bytes = measured("inspect", folder)
+        found, seconds, busy_seconds, peak_bytes = measured("inspect", folder)
         self.assertEqual(found["parameters"], {"total": 46702792704, "active": 12879925248})
         self.assertGreater(found["bytes"], 90e9)
         if not INSTRUMENTED:
-            self.assertLess(seconds, 1.0)
+            print(f"\na checkpoint of 90 GB: {seconds:.3f} s, of which {busy_seconds:.3f} s at work, peak {peak_bytes / 1e6:.0f} MB")
+            self.assertLess(busy_seconds, 0.5)  # by the clock it is under a second wherever a processor is free
             self.assertLess(peak_bytes, 200e6)
 
     # tokenize
@@ -246,7 +247,7 @@ class ProgramTest(unittest.TestCase):
         ids = [1] + [random.Random(1).randrange(3, 320) for _ in range(32767)]
         count = 300 if INSTRUMENTED else 32768
         out = self.folder / "long.npy"
-        _, seconds, peak_bytes = measured("logits", self.model, "--ids", " ".join(map(str, ids[:count])), "--out", out)
+        _, seconds, _, peak_bytes = measured("logits", self.model, "--ids", " ".join(map(str, ids[:count])), "--out", out)
         print(f"\na prompt of {count} tokens: {seconds:.1f} s, peak {peak_bytes / 1e6:.0f} MB, of which {count * 320 * 4 / 1e6:.0f} "
               "MB are its logits")
         self.assertEqual(out.stat().st_size, 128 + count * 320 * 4)
@@ -267,7 +268,7 @@ class ProgramTest(unittest.TestCase):
         counts = (300, 500) if INSTRUMENTED else (4000, 40000)
         peaks = []
         for count in counts:
-            found, seconds, peak_bytes = measured("generate", folder, "-p", "The", "-n", count, "--temperature", 0)
+            found, seconds, _, peak_bytes = measured("generate", folder, "-p", "The", "-n", count, "--temperature", 0)
             self.assertEqual(found["generated_tokens"], count)
             self.assertEqual(found["finish_reason"], "length")
             peaks.append(peak_bytes)
@@ -331,25 +332,35 @@ class ProgramTest(unittest.TestCase):
 
     def test_training_killed_ten_times_ends_in_the_same_bits(self):
         moments = random.Random(11)
-        begin = time.monotonic()
         again = self.folder / "again"
         done = cadre("train", "--config", self.folder / "train.json", "--out", again)
         self.assertEqual(done.returncode, 0, done.stderr)
-        whole = time.monotonic() - begin
         killed = self.folder / "killed"
+        metrics = killed / "metrics.jsonl"
+
+        def written():
+            return metrics.stat().st_size if metrics.exists() else 0
+
+        # Killed when its metrics have moved a few times, and a moment later: by what the run has done, not by the clock alone,
+        # since a machine may at any time be several times slower than a moment ago.
         kills = 0
-        for _ in range(10):
+        while kills < 10:
             process = subprocess.Popen([PROGRAM, "train", "--config", self.folder / "train.json", "--out", killed, "--resume"],
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                process.wait(timeout=moments.uniform(0.05, 0.9) * whole)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
+            moves, size = moments.randrange(8), written()
+            while moves > 0 and process.poll() is None:
+                if written() != size:
+                    moves, size = moves - 1, written()
+                time.sleep(0.001)
+            time.sleep(moments.uniform(0.0, 0.05))
+            process.kill()
+            if process.wait() == 0:
+                shutil.rmtree(killed)  # it came to its end: once more from the beginning
+            else:
+                self.assertEqual(process.returncode, -signal.SIGKILL)
                 kills += 1
-            process.wait()
         done = cadre("train", "--config", self.folder / "train.json", "--out", killed, "--resume")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertGreater(kills, 0)
         for name in ("model/model.safetensors", "tiny.gguf", "tokenizer.model"):
             self.assertEqual((killed / name).read_bytes(), (again / name).read_bytes(), name)
         steps = [json.loads(line)["step"] for line in (killed / "metrics.jsonl").read_text().splitlines()]
