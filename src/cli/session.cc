@@ -1,5 +1,6 @@
 #include "cli/session.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cli/model_path.h"
 #include "cpu/cpu_device.h"
@@ -36,6 +37,16 @@ ModelSession::ModelSession(const std::string& model, TextNeed need, const Shared
       experts_(opened_.model.model().weights),
       context_length_(options.context > 0 ? options.context : config().context_length) {
   log::info("{} on {} threads ({})", model, threads_.num_threads(), device_->name());
+  if (!options.no_pack && options.Sequence().activation == ActivationType::kInt8) Pack();
+}
+
+void ModelSession::Pack() {
+  const Stopwatch watch;
+  if (opened_.model.Pack(*device_)) {
+    log::info("weights packed in {:.1f} s", watch.Seconds());
+  } else {
+    log::warn("there is no memory to pack the weights: they are used as they are, more slowly");
+  }
 }
 
 std::vector<int32_t> ModelSession::EncodePrompt(const std::string& text) const {

@@ -36,6 +36,7 @@ class ModelSession {
   std::vector<int32_t> EncodePrompt(const std::string& text) const;
 
  private:
+  void Pack();
   ThreadPool threads_;
   std::unique_ptr<Device> device_;
   OpenedModel opened_;

@@ -65,6 +65,9 @@ class CpuDevice : public Device {
     matmul_.Run(x, w, activation, out);
   }
 
+  int64_t PackedBytes(const Weight& w) const override { return matmul_.PackedBytes(w); }
+  void Pack(const Weight& w, std::byte* packed) override { matmul_.Pack(w, packed); }
+
   void Rope(Mat<float> x, int64_t head_dim, std::span<const int64_t> positions,
             std::span<const double> inv_freq, RopeLayout layout) override {
     CADRE_CHECK(head_dim % 2 == 0 && x.cols % head_dim == 0);

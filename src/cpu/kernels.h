@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/panels.h"
 #include "ops/kv_view.h"
 #include "tensor/dtype.h"
 
@@ -79,6 +80,7 @@ struct KvRow {
 
 struct KernelTable {
   const char* name;
+  const PanelKernels* panels;  // null: this instruction set multiplies rows as they are
   // [cols] values of a row of a float type or, through the unpacked form in `unpacked` (one row),
   // of a quantised one.
   void (*decode_row)(DType type, const std::byte* row, int64_t cols, ByteRows unpacked, float* out);

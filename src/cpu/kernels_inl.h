@@ -69,6 +69,7 @@ inline void AddScaled(const float* row, float gate, int64_t cols, float* out) {
 
 constexpr KernelTable kTable = {
     .name = kIsaName,
+    .panels = kPanelKernels,
     .decode_row = DecodeRow,
     .unpack_row = UnpackRow,
     .round_row = RoundRow,

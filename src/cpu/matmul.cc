@@ -15,6 +15,13 @@ constexpr int64_t kManyTokens = 16;
 constexpr int64_t kMinCellTokens = 8;
 constexpr int64_t kCellsPerThread = 4;
 
+// Panels. Few tokens: one panel at a time, so that the weights stream by once. Many: a few panels
+// and columns at a time, so that they stay in the second-level cache while all tokens pass.
+constexpr int64_t kManyTokensOfPanels = 4 * kMaxTileTokens;
+constexpr int64_t kPanelsPerTask = 4;
+constexpr int64_t kColsPerPass = 1024;
+constexpr int64_t kMaxTokensPerPass = 512;
+
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 ByteRows FromRow(const ByteRows& rows, int64_t r) {
@@ -58,7 +65,11 @@ void MatMulRunner::Run(Mat<const float> x, const Weight& w, ActivationType activ
   CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
   if (out.empty()) return;
   if (activation == ActivationType::kInt8 && IsQuantised(w.type)) {
-    RunBytes(x, w, out);
+    if (kernels_.panels == nullptr) return RunBytes(x, w, out);
+    for (int64_t begin = 0; begin < x.rows; begin += kMaxTokensPerPass) {
+      const int64_t end = std::min(begin + kMaxTokensPerPass, x.rows);
+      RunPanels(x.Rows(begin, end), w, out.Rows(begin, end));
+    }
   } else {
     RunFloat(x, w, out);
   }
@@ -112,6 +123,114 @@ void MatMulRunner::RunBytes(Mat<const float> x, const Weight& w, Mat<float> out)
                           .out_stride = out.stride});
     }
   });
+}
+
+PanelSource MatMulRunner::PanelOf(const Weight& w, int64_t panel) const {
+  const int64_t row = panel * kPanelRows;
+  return {.type = w.type,
+          .rows_begin = w.row(row),
+          .row_bytes = w.row_bytes(),
+          .rows = std::min(kPanelRows, w.rows - row),
+          .cols = w.cols};
+}
+
+int64_t MatMulRunner::PackedBytes(const Weight& w) const {
+  if (kernels_.panels == nullptr || !IsQuantised(w.type)) return 0;
+  return CeilDiv(w.rows, kPanelRows) * PanelBytes(w.type, w.cols);
+}
+
+void MatMulRunner::Pack(const Weight& w, std::byte* packed) {
+  const int64_t panel_bytes = PanelBytes(w.type, w.cols);
+  threads_.ParallelFor(CeilDiv(w.rows, kPanelRows), [&](int64_t panel, int) {
+    kernels_.panels->pack(PanelOf(w, panel), packed + panel * panel_bytes);
+  });
+}
+
+// How tokens and panels of one product are cut.
+struct MatMulRunner::PanelPlan {
+  PanelPlan(int64_t num_tokens_, const Weight& w)
+      : num_tokens(num_tokens_),
+        num_tiles(CeilDiv(num_tokens, kMaxTileTokens)),
+        token_bytes(TileBytes(w.type, 1, w.cols)),
+        num_panels(CeilDiv(w.rows, kPanelRows)),
+        panel_bytes(PanelBytes(w.type, w.cols)),
+        record(PanelRecordOf(w.type)),
+        num_records(PanelRecords(w.type, w.cols)),
+        many(num_tokens >= kManyTokensOfPanels),
+        task_panels(many ? kPanelsPerTask : 1),
+        pass_records(many ? kColsPerPass / record.cols : num_records) {}
+
+  int64_t tile_begin(int64_t tile) const { return num_tokens * tile / num_tiles; }
+  int64_t tile_tokens(int64_t tile) const { return tile_begin(tile + 1) - tile_begin(tile); }
+  int64_t sums_of_panel() const { return kPanelRows * num_tokens; }
+  // Where the activations of a tile lie from a record on.
+  int64_t tile_at(int64_t tile, int64_t first_record) const {
+    const int64_t groups = first_record * (record.cols / kTileGroup);
+    return tile_begin(tile) * token_bytes + groups * TileGroupBytes(tile_tokens(tile));
+  }
+
+  int64_t num_tokens, num_tiles, token_bytes;
+  int64_t num_panels, panel_bytes;
+  PanelRecord record;
+  int64_t num_records;
+  bool many;
+  int64_t task_panels, pass_records;
+};
+
+void MatMulRunner::RunPanels(Mat<const float> x, const Weight& w, Mat<float> out) {
+  const PanelPlan plan(x.rows, w);
+  RoundTiles(x, w, plan);
+  const int64_t scratch_bytes = w.packed == nullptr ? plan.task_panels * plan.panel_bytes : 0;
+  const int64_t num_sums = plan.task_panels * plan.sums_of_panel();
+  panels_.Reserve(threads_.num_threads() * scratch_bytes);
+  sums_.Reserve(threads_.num_threads() * num_sums);
+  threads_.ParallelFor(CeilDiv(plan.num_panels, plan.task_panels), [&](int64_t task, int thread) {
+    const int64_t first = task * plan.task_panels;
+    const int64_t count = std::min(plan.task_panels, plan.num_panels - first);
+    std::byte* scratch = panels_.data() + thread * scratch_bytes;
+    for (int64_t p = 0; p < count && w.packed == nullptr; ++p)
+      kernels_.panels->pack(PanelOf(w, first + p), scratch + p * plan.panel_bytes);
+    const std::byte* panels = w.packed == nullptr ? scratch : w.packed + first * plan.panel_bytes;
+    float* sums = sums_.data() + thread * num_sums;
+    SumPanels(panels, count, w.type, plan, sums);
+    for (int64_t p = 0; p < count; ++p) {
+      const int64_t row = (first + p) * kPanelRows;
+      const int64_t rows = std::min(kPanelRows, w.rows - row);
+      for (int64_t t = 0; t < x.rows; ++t)
+        std::copy_n(sums + p * plan.sums_of_panel() + kPanelRows * t, rows, out.row(t) + row);
+    }
+  });
+}
+
+void MatMulRunner::RoundTiles(Mat<const float> x, const Weight& w, const PanelPlan& plan) {
+  tiles_.Reserve(plan.num_tokens * plan.token_bytes);
+  threads_.ParallelFor(plan.num_tiles, [&](int64_t tile, int) {
+    kernels_.panels->round({.type = w.type,
+                            .x = x.row(plan.tile_begin(tile)),
+                            .x_stride = x.stride,
+                            .tokens = plan.tile_tokens(tile),
+                            .cols = w.cols},
+                           tiles_.data() + plan.tile_at(tile, 0));
+  });
+}
+
+// All tokens with `count` panels that lie one after another.
+void MatMulRunner::SumPanels(const std::byte* panels, int64_t count, DType type,
+                             const PanelPlan& plan, float* sums) const {
+  std::fill_n(sums, count * plan.sums_of_panel(), 0.0f);
+  for (int64_t r = 0; r < plan.num_records; r += plan.pass_records) {
+    for (int64_t tile = 0; tile < plan.num_tiles; ++tile) {
+      for (int64_t p = 0; p < count; ++p) {
+        kernels_.panels->dots(
+            {.type = type,
+             .panel = panels + p * plan.panel_bytes + r * plan.record.bytes,
+             .tile = tiles_.data() + plan.tile_at(tile, r),
+             .tokens = plan.tile_tokens(tile),
+             .records = std::min(plan.pass_records, plan.num_records - r),
+             .sums = sums + p * plan.sums_of_panel() + kPanelRows * plan.tile_begin(tile)});
+      }
+    }
+  }
 }
 
 void MatMulRunner::DecodeRows(const Weight& w, std::span<const int32_t> ids, Mat<float> out) {

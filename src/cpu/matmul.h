@@ -1,6 +1,6 @@
-// Matrix products on the CPU: rounds or takes the activations, unpacks a few weight rows at a time
-// into each thread's scratch, and runs the dot products of the instruction set. Cut by outputs and
-// tokens, never along the sum.
+// Matrix products on the CPU. Where the instruction set has panels (cpu/panels.h), rounded
+// activations meet packed weights; else a few weight rows at a time are unpacked into each thread's
+// scratch. Cut by outputs and tokens; a sum is never cut but in the order of its columns.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,8 @@ class MatMulRunner {
 
   // As Device::MatMul.
   void Run(Mat<const float> x, const Weight& w, ActivationType activation, Mat<float> out);
+  int64_t PackedBytes(const Weight& w) const;
+  void Pack(const Weight& w, std::byte* packed);
   // out[t] = decoded row ids[t]. As Device::Embed.
   void DecodeRows(const Weight& w, std::span<const int32_t> ids, Mat<float> out);
 
@@ -44,12 +46,21 @@ class MatMulRunner {
 
   void RunFloat(Mat<const float> x, const Weight& w, Mat<float> out);
   void RunBytes(Mat<const float> x, const Weight& w, Mat<float> out);
+  struct PanelPlan;
+  void RunPanels(Mat<const float> x, const Weight& w, Mat<float> out);
+  void RoundTiles(Mat<const float> x, const Weight& w, const PanelPlan& plan);
+  void SumPanels(const std::byte* panels, int64_t count, DType type, const PanelPlan& plan,
+                 float* sums) const;
+  PanelSource PanelOf(const Weight& w, int64_t panel) const;
 
   const KernelTable& kernels_;
   ThreadPool& threads_;
   ByteRowsBuffer tokens_;
-  ByteRowsBuffer unpacked_;  // kBlockRows rows per thread
-  Buffer<float> decoded_;    // kBlockRows rows per thread
+  ByteRowsBuffer unpacked_;   // kBlockRows rows per thread
+  Buffer<float> decoded_;     // kBlockRows rows per thread
+  Buffer<std::byte> tiles_;   // of all tokens
+  Buffer<std::byte> panels_;  // kPanelsPerTask per thread, where weights are not packed
+  Buffer<float> sums_;        // of kPanelsPerTask panels with all tokens, per thread
 };
 
 }  // namespace cadre

@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "cpu/panels.h"
+
 #define CADRE_ISA avx2
 
 namespace cadre::avx2 {
@@ -16,6 +18,7 @@ namespace {
 using VecF = __m256;  // kLanes floats
 constexpr int64_t kLanes = 8;
 constexpr const char* kIsaName = "avx2";
+constexpr const PanelKernels* kPanelKernels = nullptr;
 // Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four
 // heads.
 constexpr int kTileRows = 2;

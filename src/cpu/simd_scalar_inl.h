@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "cpu/panels.h"
 #include "tensor/float16.h"
 
 #define CADRE_ISA scalar
@@ -16,6 +17,7 @@ namespace {
 
 constexpr int64_t kLanes = 8;
 constexpr const char* kIsaName = "scalar";
+constexpr const PanelKernels* kPanelKernels = nullptr;
 struct VecF {
   float lane[kLanes];
 };

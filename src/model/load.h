@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "base/huge_memory.h"
 #include "formats/checkpoint.h"
 #include "model/weights.h"
+#include "ops/device.h"
 #include "tensor/buffer.h"
 
 namespace cadre {
@@ -26,6 +28,10 @@ class LoadedModel {
   // nobody uses.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
+  // Keeps all matrices that the device would rather have packed in memory of their own, and gives
+  // the file's pages back. False when there is no room for that: then all stays as it is.
+  bool Pack(Device& device);
+
   // Uses k experts per token from now on. Throws Error when k is not in [1, experts].
   void SetExpertsPerToken(int64_t k);
 
@@ -34,6 +40,7 @@ class LoadedModel {
   std::unique_ptr<Checkpoint> checkpoint_;
   std::unique_ptr<Model> model_;
   std::vector<Buffer<float>> norms_;
+  HugeMemory packed_;
   std::vector<std::string> warnings_;
 };
 

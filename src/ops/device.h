@@ -59,6 +59,12 @@ class Device {
   virtual void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
                       Mat<float> out) = 0;
 
+  // Bytes that Pack would write; 0: this device computes with the weight as it is stored.
+  virtual int64_t PackedBytes(const Weight& w) const = 0;
+  // Writes the weight as this device likes it best to `packed` (PackedBytes(w) bytes, at a multiple
+  // of 64). MatMul with w.packed set to that gives the same bits, sooner.
+  virtual void Pack(const Weight& w, std::byte* packed) = 0;
+
   // Rotates every head of x ([T, heads * D]) in place by the angle positions[t] * inv_freq[i];
   // inv_freq: [D/2], in double. x comes in `layout` and leaves half-split: what follows is the same
   // bits for either layout of the same weights.

@@ -193,6 +193,9 @@ class ReferenceDevice : public Device {
     }
   }
 
+  int64_t PackedBytes(const Weight&) const override { return 0; }
+  void Pack(const Weight&, std::byte*) override {}
+
   void Rope(Mat<float> x, int64_t head_dim, std::span<const int64_t> positions,
             std::span<const double> inv_freq, RopeLayout layout) override {
     const int64_t half = head_dim / 2;

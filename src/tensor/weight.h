@@ -15,11 +15,12 @@ struct Weight {
   DType type = DType::kF32;
   int64_t rows = 0;
   int64_t cols = 0;
+  const std::byte* packed = nullptr;  // all rows as a device packed them (Device::Pack); or not
 
   int64_t row_bytes() const { return RowBytes(type, cols); }
   int64_t bytes() const { return rows * row_bytes(); }
   const std::byte* row(int64_t r) const { return data + r * row_bytes(); }
-  // Rows [begin, end) as a weight of their own.
+  // Rows [begin, end) as a weight of their own, not packed.
   Weight Rows(int64_t begin, int64_t end) const { return {row(begin), type, end - begin, cols}; }
 };
 

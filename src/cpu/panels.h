@@ -1,0 +1,110 @@
+// The packed form of quantised weights: panels of sixteen rows, interleaved so that a vector of
+// sixteen sums, one per row, is fed by plain loads, with the scales at the width they have in the
+// file. A panel is a list of records of some columns each; a record holds scales first, then the
+// levels, four columns of sixteen rows in each 64 bytes. Activations meet them as tiles of a few
+// tokens.
+//
+// Sums go over the columns in order, each token's on its own: the size of a tile cannot show in the
+// bits, nor can it whether a panel was packed before or just now.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+namespace cadre {
+
+constexpr int64_t kPanelRows = 16;
+constexpr int64_t kMaxTileTokens = 12;
+constexpr int64_t kTileGroup = 32;  // columns that share an activation scale
+
+// Geometry of a type's records.
+struct PanelRecord {
+  int64_t cols;   // a multiple of kTileGroup; rows are filled up with zeros
+  int64_t bytes;  // of sixteen rows, a multiple of 64
+};
+
+// cols is 0 for a type that has no packed form.
+static constexpr PanelRecord PanelRecordOf(DType type) {
+  switch (type) {
+    case DType::kQ4_0:
+    case DType::kIQ4_NL:
+      return {64, 64 + 512};
+    case DType::kQ4_1:
+      return {64, 128 + 512};
+    case DType::kQ5_0:
+      return {64, 64 + 512 + 128};
+    case DType::kQ5_1:
+      return {64, 128 + 512 + 128};
+    case DType::kQ8_0:
+      return {64, 64 + 1024};
+    case DType::kQ2_K:
+      return {256, 64 + 256 + 1024};
+    case DType::kQ3_K:
+      return {256, 64 + 192 + 512 + 1024};
+    case DType::kQ4_K:
+      return {256, 64 + 192 + 2048};
+    case DType::kQ5_K:
+      return {256, 64 + 192 + 512 + 2048};
+    case DType::kQ6_K:
+      return {256, 64 + 256 + 2048 + 1024};
+    case DType::kIQ4_XS:
+      return {256, 64 + 128 + 2048};
+    default:
+      return {0, 0};
+  }
+}
+
+static constexpr int64_t PanelRecords(DType type, int64_t cols) {
+  const int64_t record_cols = PanelRecordOf(type).cols;
+  return (cols + record_cols - 1) / record_cols;
+}
+static constexpr int64_t PanelBytes(DType type, int64_t cols) {
+  return PanelRecords(type, cols) * PanelRecordOf(type).bytes;
+}
+
+// A tile of T tokens is a list of groups of kTileGroup columns: signed bytes [T][32], their scales
+// [T], and two numbers per token for what all levels of a type are off by: [T] of the first sixteen
+// columns (or of all), [T] of the others.
+static constexpr int64_t TileGroupBytes(int64_t tokens) { return tokens * (kTileGroup + 12); }
+static constexpr int64_t TileBytes(DType type, int64_t tokens, int64_t cols) {
+  return PanelRecords(type, cols) * (PanelRecordOf(type).cols / kTileGroup) *
+         TileGroupBytes(tokens);
+}
+
+// sums[t * 16 + r] += the products of `records` records of a panel with a tile's.
+struct PanelDots {
+  DType type;
+  const std::byte* panel;  // at the first record
+  const std::byte* tile;   // at the same column
+  int64_t tokens;          // of the tile
+  int64_t records;
+  float* sums;
+};
+
+// `rows` <= kPanelRows rows, row_bytes apart, of `cols` columns.
+struct PanelSource {
+  DType type;
+  const std::byte* rows_begin;
+  int64_t row_bytes;
+  int64_t rows;
+  int64_t cols;
+};
+
+// `tokens` <= kMaxTileTokens rows of floats, x_stride apart.
+struct TileSource {
+  DType type;  // of the weights that the tile is to meet
+  const float* x;
+  int64_t x_stride;
+  int64_t tokens;
+  int64_t cols;
+};
+
+struct PanelKernels {
+  void (*pack)(const PanelSource& source, std::byte* panel);
+  void (*round)(const TileSource& source, std::byte* tile);
+  void (*dots)(const PanelDots& dots);
+};
+
+}  // namespace cadre
