@@ -211,6 +211,11 @@ class ProgramTest(unittest.TestCase):
         streamed = self.good(*arguments).decode()
         self.assertEqual(streamed.rstrip("\n"), first["text"].rstrip("\n"))
 
+    def test_packing_changes_no_bit_of_the_text(self):
+        arguments = ["generate", NANO, "-p", "It was a bright cold day", "-n", "24", "--json"]
+        packed, mapped = (json.loads(cadre(*arguments, *more).stdout) for more in ([], ["--no-pack"]))
+        self.assertEqual(packed["ids"], mapped["ids"])
+
     def test_generate_stops_before_a_stop_string(self):
         text = self.good_json("generate", self.model, "-p", "The", "-n", 40, "--temperature", 0)["text"]
         self.assertGreater(len(text), 8)

@@ -9,6 +9,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/folders.h"
+#include "base/huge_memory.h"
 #include "base/mapped_file.h"
 
 namespace cadre {
@@ -164,6 +165,17 @@ TEST_F(FileTest, FoldersAreMadeOrTheReasonIsSaid) {
   EXPECT_EQ(BytesOnDisk(folder_ / "nothing"), 0u);
   EXPECT_NO_THROW(CheckRoom(folder_.string(), 1));
   EXPECT_THROW(CheckRoom(folder_.string(), uint64_t{1} << 60), Error);
+}
+
+TEST_F(FileTest, HugeMemoryIsZeroAndMovable) {
+  HugeMemory memory(5'000'000);
+  EXPECT_EQ(memory.data()[4'999'999], std::byte{0});
+  memory.data()[7] = std::byte{9};
+  HugeMemory other = std::move(memory);
+  EXPECT_EQ(other.data()[7], std::byte{9});
+  EXPECT_EQ(other.size(), 5'000'000u);
+  EXPECT_EQ(HugeMemory(0).data(), nullptr);
+  EXPECT_GT(AvailableMemory(), 0u);
 }
 
 TEST_F(FileTest, EmptyAndMissingAndFolders) {

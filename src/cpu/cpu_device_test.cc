@@ -57,6 +57,37 @@ TEST_P(CpuDevice, MatMulAgreesWithTheReference) {
   }
 }
 
+// Rows so long, and tokens so many, that a product is made in several passes.
+TEST_P(CpuDevice, MatMulOfManyTokensAgreesWithTheReference) {
+  for (const DType type : kAllTypes) {
+    if (IsQuantised(type)) CheckMatMul(device(), type, ActivationType::kInt8, 49, 70, 2304);
+  }
+}
+
+TEST_P(CpuDevice, PackedWeightsGiveTheSameBits) {
+  for (const DType type : kAllTypes) {
+    for (const int64_t cols : {ColsOf(type).front(), ColsOf(type).back(), int64_t{2304}}) {
+      const TestWeight w(type, 37, cols, 5);
+      const int64_t bytes = device().PackedBytes(w.weight);
+      EXPECT_EQ(bytes > 0, IsQuantised(type) && GetParam() == Isa::kAvx512) << Info(type).name;
+      if (bytes == 0) continue;
+      const Buffer<std::byte> packed(bytes);
+      device().Pack(w.weight, packed.data());
+      Weight packed_weight = w.weight;
+      packed_weight.packed = packed.data();
+      const auto x = NormalValues(60 * cols, 6);
+      for (const int64_t tokens : {1, 5, 60}) {
+        EXPECT_EQ(RunMatMul(device(), x, tokens, packed_weight, ActivationType::kInt8),
+                  RunMatMul(device(), x, tokens, w.weight, ActivationType::kInt8))
+            << Info(type).name << " " << tokens;
+      }
+      EXPECT_EQ(RunMatMul(device(), x, 3, packed_weight, ActivationType::kF32),
+                RunMatMul(device(), x, 3, w.weight, ActivationType::kF32))
+          << Info(type).name;
+    }
+  }
+}
+
 TEST_P(CpuDevice, EmptyOperandsAreNothing) {
   const TestWeight w(DType::kQ4_0, 3, 32, 1);
   EXPECT_TRUE(RunMatMul(device(), {}, 0, w.weight, ActivationType::kInt8).empty());

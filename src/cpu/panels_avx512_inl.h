@@ -439,10 +439,10 @@ inline void PackBlockOf32(DType type, const uint8_t* const* blocks, int g, uint8
     if (blocks[r] == nullptr) continue;
     uint32_t bits;
     __builtin_memcpy(&bits, blocks[r] + fifth_at, 4);
-    for (int k = 0; k < 32; ++k) {
-      const int byte = 4 * r + (k & 3);  // of the 64 bytes that hold columns 4j to 4j + 3
-      levels[512 + 64 * g + 8 * (k / 4) + byte / 8] |=
-          static_cast<uint8_t>((bits >> k & 1) << (byte % 8));
+    // Of each 64 bytes of levels, four columns of a row are four bytes in a row: so their bits.
+    for (int quad = 0; quad < 8; ++quad) {
+      levels[512 + 64 * g + 8 * quad + r / 2] |=
+          static_cast<uint8_t>((bits >> 4 * quad & 15) << 4 * (r % 2));
     }
   }
 }
