@@ -56,6 +56,7 @@ int Run(int argc, char** argv) {
   AddPullCommand(app);
   AddQuantizeCommand(app);
   AddPerplexityCommand(app);
+  AddBenchCommand(app);
   AddTrainCommand(app);
   try {
     app.parse(argc, argv);

@@ -9,7 +9,6 @@
 #include "tensor/buffer.h"
 
 namespace cadre {
-namespace {
 
 const KernelTable& KernelsOf(Isa isa) {
   CADRE_CHECK(HasIsa(isa));
@@ -23,6 +22,8 @@ const KernelTable& KernelsOf(Isa isa) {
   }
   return ScalarKernels();
 }
+
+namespace {
 
 bool SameShape(Mat<const float> a, Mat<const float> b) {
   return a.rows == b.rows && a.cols == b.cols;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/isa.h"
 #include "cpu/panels.h"
 #include "ops/kv_view.h"
 #include "tensor/dtype.h"
@@ -78,8 +79,18 @@ struct KvRow {
   float* scratch;    // [head_dim]
 };
 
+// Loops that do nothing but keep a unit busy, for measuring what it can do: they return how many
+// operations (a multiplication or an addition each) that was.
+struct PeakLoops {
+  double (*integer)(int64_t rounds);  // 8-bit products, as the dot products here make them
+  double (*bf16)(int64_t rounds);     // 16-bit float products; null: this instruction set has none
+  // Reads all bytes (a multiple of 64, at a multiple of 64).
+  uint64_t (*read)(const std::byte* bytes, int64_t count);
+};
+
 struct KernelTable {
   const char* name;
+  PeakLoops peak;
   const PanelKernels* panels;  // null: this instruction set multiplies rows as they are
   // [cols] values of a row of a float type or, through the unpacked form in `unpacked` (one row),
   // of a quantised one.
@@ -104,5 +115,7 @@ struct KernelTable {
 const KernelTable& ScalarKernels();
 const KernelTable& Avx2Kernels();
 const KernelTable& Avx512Kernels();
+// Of an instruction set that this machine has.
+const KernelTable& KernelsOf(Isa isa);
 
 }  // namespace cadre

@@ -67,8 +67,21 @@ inline void AddScaled(const float* row, float gate, int64_t cols, float* out) {
   });
 }
 
+inline uint64_t ReadAll(const std::byte* bytes, int64_t count) {
+  uint64_t sums[8] = {};
+  for (int64_t i = 0; i < count; i += 64) {
+    uint64_t words[8];
+    __builtin_memcpy(words, bytes + i, 64);
+    for (int j = 0; j < 8; ++j) sums[j] ^= words[j];
+  }
+  uint64_t all = 0;
+  for (const uint64_t sum : sums) all ^= sum;
+  return all;
+}
+
 constexpr KernelTable kTable = {
     .name = kIsaName,
+    .peak = {.integer = IntegerRounds, .bf16 = kBf16Rounds, .read = ReadAll},
     .panels = kPanelKernels,
     .decode_row = DecodeRow,
     .unpack_row = UnpackRow,

@@ -217,5 +217,20 @@ inline void StoreAsI8N(int8_t* p, VecF x, float factor, int64_t n) {
   StoreBytes(p, _mm_packs_epi16(words, words), n);
 }
 
+// A product of bytes is vpmaddubsw, vpmaddwd and an addition here; eight sums in each round.
+inline double IntegerRounds(int64_t rounds) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i sums[8] = {};
+  __m256i bytes = _mm256_set1_epi8(1);
+  for (int64_t i = 0; i < rounds; ++i) {
+    asm volatile("" : "+x"(bytes));  // or the products would be taken out of the loop
+    for (auto& sum : sums)
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, bytes), ones));
+  }
+  for (auto& sum : sums) asm volatile("" : "+x"(sum));
+  return static_cast<double>(rounds) * 8 * 32 * 2;
+}
+constexpr double (*kBf16Rounds)(int64_t) = nullptr;
+
 }  // namespace
 }  // namespace cadre::avx2

@@ -185,5 +185,43 @@ inline void StoreAsI8N(int8_t* p, VecF x, float factor, int64_t n) {
   _mm_mask_storeu_epi8(p, FirstLanes(n), _mm512_cvtsepi32_epi8(rounded));
 }
 
+// Twelve sums that do not wait for each other, in each round.
+inline double IntegerRounds(int64_t rounds) {
+  static int32_t value;
+  for (int64_t i = 0; i < rounds; ++i) {
+    asm volatile(
+        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm0\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm1\n"
+        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm2\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm3\n"
+        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm4\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm5\n"
+        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm6\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm7\n"
+        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm8\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm9\n"
+        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm10\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm11\n"
+        :
+        : "m"(value)
+        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+          "xmm11", "xmm31");
+  }
+  return static_cast<double>(rounds) * 12 * 64 * 2;
+}
+// Needs AVX512_BF16, which the caller makes sure of.
+inline double Bf16Rounds(int64_t rounds) {
+  static int32_t value;
+  for (int64_t i = 0; i < rounds; ++i) {
+    asm volatile(
+        "vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm0\n vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm1\n"
+        "vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm2\n vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm3\n"
+        "vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm4\n vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm5\n"
+        "vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm6\n vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm7\n"
+        "vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm8\n vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm9\n"
+        "vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm10\n vdpbf16ps %0%{1to16%}, %%zmm31, %%zmm11\n"
+        :
+        : "m"(value)
+        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+          "xmm11", "xmm31");
+  }
+  return static_cast<double>(rounds) * 12 * 32 * 2;
+}
+constexpr double (*kBf16Rounds)(int64_t) = Bf16Rounds;
+
 }  // namespace
 }  // namespace cadre::avx512

@@ -204,5 +204,17 @@ inline void StoreAsI8N(int8_t* p, VecF x, float factor, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = static_cast<int8_t>(NearestInt(x.lane[i] * factor));
 }
 
+inline double IntegerRounds(int64_t rounds) {
+  int32_t sums[8] = {};
+  int32_t byte = 1;
+  for (int64_t i = 0; i < rounds; ++i) {
+    asm volatile("" : "+r"(byte));
+    for (auto& sum : sums) sum += byte * byte;
+  }
+  for (auto& sum : sums) asm volatile("" : "+r"(sum));
+  return static_cast<double>(rounds) * 8 * 2;
+}
+constexpr double (*kBf16Rounds)(int64_t) = nullptr;
+
 }  // namespace
 }  // namespace cadre::scalar

@@ -6,13 +6,12 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "model/config_files.h"
+#include "model/pack.h"
 #include "model/tensor_names.h"
 #include "tensor/quant.h"
 
 namespace cadre {
 namespace {
-
-constexpr size_t kPackAlignment = 4096;
 
 TensorLayout LayoutOf(CheckpointKind kind) {
   switch (kind) {
@@ -201,31 +200,12 @@ LoadedModel LoadedModel::Load(const std::string& path) {
 }
 
 bool LoadedModel::Pack(Device& device) {
-  std::vector<Weight*> matrices;
-  for (auto& layer : model_->weights.layers) {
-    for (Weight* w : {&layer.wq, &layer.wk, &layer.wv, &layer.wo}) matrices.push_back(w);
-    for (auto& expert : layer.experts)
-      for (Weight* w : {&expert.w1, &expert.w2, &expert.w3}) matrices.push_back(w);
-  }
-  matrices.push_back(&model_->weights.head);
-  const auto padded = [&](const Weight& w) {
-    return (static_cast<size_t>(device.PackedBytes(w)) + kPackAlignment - 1) / kPackAlignment *
-           kPackAlignment;
+  const auto release = [](const Weight& w) {
+    ReleasePages({w.data, static_cast<size_t>(w.bytes())});
   };
-  size_t bytes = 0;
-  for (const Weight* w : matrices) bytes += padded(*w);
-  const size_t available = AvailableMemory();
-  if (available > 0 && bytes > available / 10 * 9) return false;
-  // Kernels may fetch a little ahead of what they read.
-  packed_ = HugeMemory(bytes + (bytes > 0 ? kPackAlignment : 0));
-  size_t at = 0;
-  for (Weight* w : matrices) {
-    if (device.PackedBytes(*w) == 0) continue;
-    device.Pack(*w, packed_.data() + at);
-    w->packed = packed_.data() + at;
-    at += padded(*w);
-    ReleasePages({w->data, static_cast<size_t>(w->bytes())});
-  }
+  auto memory = PackMatrices(*model_, device, {.after = release});
+  if (!memory) return false;
+  packed_ = std::move(*memory);
   return true;
 }
 

@@ -1,0 +1,269 @@
+// cadre bench: how fast a model runs here, beside what the machine can do at most.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/random.h"
+#include "cli/commands.h"
+#include "cli/model_path.h"
+#include "cli/output.h"
+#include "cli/session.h"
+#include "cpu/limits.h"
+#include "model/presets.h"
+#include "model/synthetic.h"
+
+namespace cadre {
+namespace {
+
+struct BenchCommand {
+  SharedOptions shared;
+  ModelOptions run;
+  std::string model, preset;
+  std::string type = "q4_0";
+  int64_t layers = 0;
+  int64_t prompt = 512, generate = 64, depth = 0;
+  int repeat = 5;
+  bool json = false;
+};
+
+struct Spread {
+  double median = 0, min = 0, max = 0;
+};
+
+Spread SpreadOf(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  if (n == 0) return {};
+  return {n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2, values.front(),
+          values.back()};
+}
+
+// What the weights of a model cost.
+struct Work {
+  double bytes_per_token = 0;  // read for one token that is generated
+  double operations_per_prompt =
+      0;  // multiplications and additions with weights, of a whole prompt
+};
+
+double Values(const Weight& w) { return static_cast<double>(w.rows) * static_cast<double>(w.cols); }
+
+Work WorkOf(const Model& model, int64_t prompt) {
+  Work work;
+  const double top_k = static_cast<double>(model.config.router.top_k);
+  const auto tokens = static_cast<double>(prompt);
+  double products = 0;
+  for (size_t l = 0; l < model.weights.layers.size(); ++l) {
+    const LayerWeights& layer = model.weights.layers[l];
+    for (const Weight* w : {&layer.wq, &layer.wk, &layer.wv, &layer.wo}) {
+      work.bytes_per_token += static_cast<double>(w->bytes());
+      products += tokens * Values(*w);
+    }
+    // In the last layer only the last token's experts are run.
+    const bool last = l + 1 == model.weights.layers.size();
+    const ExpertWeights& expert = layer.experts[0];
+    for (const Weight* w : {&expert.w1, &expert.w2, &expert.w3}) {
+      work.bytes_per_token += top_k * static_cast<double>(w->bytes());
+      products += (last ? 1 : tokens) * top_k * Values(*w);
+    }
+  }
+  work.bytes_per_token += static_cast<double>(model.weights.head.bytes());
+  products += Values(model.weights.head);
+  work.operations_per_prompt = 2 * products;
+  return work;
+}
+
+// A model to run, opened or made.
+struct Bench {
+  explicit Bench(const BenchCommand& command) {
+    if (!command.model.empty()) {
+      session = std::make_unique<ModelSession>(command.model, TextNeed::kNone, command.shared,
+                                               command.run);
+      device = &session->device();
+      experts = &session->experts();
+      model = &session->model();
+      return;
+    }
+    log::Start(command.shared.log_level);
+    ModelConfig config = Preset(command.preset);
+    if (command.layers > 0) config.num_layers = command.layers;
+    const auto type = DTypeFromName(command.type);
+    if (!type) throw Error("--type is '{}', which is no type", Printable(command.type));
+    threads = std::make_unique<ThreadPool>(command.shared.threads);
+    own_device = MakeDevice(command.shared, *threads);
+    device = own_device.get();
+    synthetic = std::make_unique<SyntheticModel>(config, *type, *device);
+    model = &synthetic->model();
+    own_experts = std::make_unique<ResidentExperts>(model->weights);
+    experts = own_experts.get();
+  }
+
+  std::unique_ptr<ModelSession> session;
+  std::unique_ptr<ThreadPool> threads;
+  std::unique_ptr<Device> own_device;
+  std::unique_ptr<SyntheticModel> synthetic;
+  std::unique_ptr<ResidentExperts> own_experts;
+  Device* device = nullptr;
+  ExpertSource* experts = nullptr;
+  const Model* model = nullptr;
+};
+
+struct Measured {
+  Spread prompt, generate;  // tokens per second
+  Work work;
+  Limits limits;
+  double peak_rss_bytes = 0;
+};
+
+std::vector<int32_t> RandomIds(int64_t count, int64_t vocab, Random& random) {
+  std::vector<int32_t> ids(static_cast<size_t>(count));
+  for (auto& id : ids) id = static_cast<int32_t>(random.NextBelow(static_cast<uint64_t>(vocab)));
+  return ids;
+}
+
+Measured Measure(Bench& bench, const BenchCommand& command) {
+  const int64_t vocab = bench.model->config.vocab_size;
+  Random random(command.shared.seed + 1);
+  Buffer<float> logits(vocab);
+  const Mat<float> row(logits.data(), 1, vocab);
+  Sequence sequence(*bench.model, *bench.experts, *bench.device, command.run.Sequence());
+  const auto prefix = RandomIds(command.depth, vocab, random);
+  std::vector<double> prompt_rates, generate_rates;
+  std::unique_ptr<Progress> progress = std::make_unique<Progress>("measuring", command.repeat + 1);
+  for (int i = -1; i < command.repeat; ++i) {  // the first one warms up
+    const auto ids = RandomIds(command.prompt, vocab, random);
+    const auto next = RandomIds(command.generate, vocab, random);
+    sequence.KeepPrefixOf({});
+    if (!prefix.empty()) sequence.Append(prefix, row);
+    const Stopwatch prompt_watch;
+    sequence.Append(ids, row);
+    const double prompt_s = prompt_watch.Seconds();
+    const Stopwatch generate_watch;
+    for (const int32_t id : next) sequence.Append({&id, 1}, row);
+    const double generate_s = generate_watch.Seconds();
+    progress->Update(i + 2);
+    if (i < 0) continue;
+    prompt_rates.push_back(static_cast<double>(command.prompt) / prompt_s);
+    if (command.generate > 0)
+      generate_rates.push_back(static_cast<double>(command.generate) / generate_s);
+  }
+  progress.reset();
+  Measured measured{SpreadOf(prompt_rates),
+                    SpreadOf(generate_rates),
+                    WorkOf(*bench.model, command.prompt),
+                    {},
+                    0};
+  measured.limits =
+      MeasureLimits(command.shared.isa.empty() ? DetectIsa() : ParseIsa(command.shared.isa),
+                    bench.device->threads());
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  measured.peak_rss_bytes = static_cast<double>(usage.ru_maxrss) * 1024;
+  return measured;
+}
+
+struct Shares {
+  double gigabytes_per_s, fraction_of_stream, prompt_gops, fraction_of_integer_peak;
+};
+
+Shares SharesOf(const Measured& m, int64_t prompt) {
+  Shares shares{};
+  shares.gigabytes_per_s = m.generate.median * m.work.bytes_per_token * 1e-9;
+  shares.fraction_of_stream = shares.gigabytes_per_s / m.limits.stream_gigabytes_per_s;
+  shares.prompt_gops =
+      m.prompt.median / static_cast<double>(prompt) * m.work.operations_per_prompt * 1e-9;
+  shares.fraction_of_integer_peak = shares.prompt_gops / m.limits.integer_gops;
+  return shares;
+}
+
+OrderedJson ToJson(const Spread& spread) {
+  return {{"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
+}
+
+void PrintResult(const Measured& m, const BenchCommand& command) {
+  const Shares s = SharesOf(m, command.prompt);
+  if (command.json) {
+    return PrintJson({{"prompt_tokens", command.prompt},
+                      {"generate_tokens", command.generate},
+                      {"depth", command.depth},
+                      {"repeat", command.repeat},
+                      {"prompt_tokens_per_s", ToJson(m.prompt)},
+                      {"generate_tokens_per_s", ToJson(m.generate)},
+                      {"bytes_per_token", m.work.bytes_per_token},
+                      {"gigabytes_per_s", s.gigabytes_per_s},
+                      {"stream_gigabytes_per_s", m.limits.stream_gigabytes_per_s},
+                      {"fraction_of_stream", s.fraction_of_stream},
+                      {"prompt_gops", s.prompt_gops},
+                      {"integer_peak_gops", m.limits.integer_gops},
+                      {"fraction_of_integer_peak", s.fraction_of_integer_peak},
+                      {"bf16_peak_gflops", m.limits.bf16_gflops},
+                      {"peak_rss_bytes", m.peak_rss_bytes}});
+  }
+  std::string text = fmt::format(
+      "prompt    {:8.1f} tokens/s  ({:.1f} to {:.1f})  {:.0f} GOP/s, {:.0f} % of the integer peak "
+      "of {:.0f}\n",
+      m.prompt.median, m.prompt.min, m.prompt.max, s.prompt_gops, 100 * s.fraction_of_integer_peak,
+      m.limits.integer_gops);
+  if (command.generate > 0) {
+    text += fmt::format(
+        "generate  {:8.1f} tokens/s  ({:.1f} to {:.1f})  {} per token: {:.1f} GB/s, {:.0f} % of "
+        "the "
+        "stream's {:.1f}\n",
+        m.generate.median, m.generate.min, m.generate.max, ShortBytes(m.work.bytes_per_token),
+        s.gigabytes_per_s, 100 * s.fraction_of_stream, m.limits.stream_gigabytes_per_s);
+  }
+  Print(text + fmt::format("memory    {} at most\n", ShortBytes(m.peak_rss_bytes)));
+}
+
+}  // namespace
+
+void AddBenchCommand(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("bench", "Measure speed here, beside what the machine can do at most");
+  command->footer(
+      "The last layer's experts are run for the last token of a prompt only: the operations count\n"
+      "that way. Activations of the first run are not counted, it warms up.\n"
+      "Example: cadre bench mixtral.gguf\n"
+      "         cadre bench --preset mixtral-8x7b --layers 4 --type q4_k -p 512 -n 64");
+  auto options = std::make_shared<BenchCommand>();
+  auto* model = command->add_option("MODEL", options->model,
+                                    "A model; without one, --preset makes one of random numbers");
+  auto* preset = command->add_option("--preset", options->preset, "Shape of a published model")
+                     ->check(CLI::IsMember(PresetNames()))
+                     ->excludes(model);
+  command->add_option("--layers", options->layers, "Layers to make; 0: as many as the model has")
+      ->check(CLI::Range(int64_t{0}, int64_t{1024}))
+      ->needs(preset);
+  command->add_option("--type", options->type, "Type of the matrices that are made")
+      ->needs(preset)
+      ->capture_default_str();
+  command->add_option("-p,--prompt", options->prompt, "Tokens of the prompt")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  command->add_option("-n,--generate", options->generate, "Tokens to generate after it")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->capture_default_str();
+  command->add_option("--depth", options->depth, "Tokens that stand before the prompt, not counted")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->capture_default_str();
+  command->add_option("--repeat", options->repeat, "Runs; the median counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  AddJson(*command, options->json);
+  AddModelOptions(*command, options->run);
+  AddSharedOptions(*command, options->shared);
+  command->callback([options] {
+    if (options->model.empty() && options->preset.empty())
+      throw CLI::RequiredError("MODEL or --preset");
+    Bench bench(*options);
+    PrintResult(Measure(bench, *options), *options);
+  });
+}
+
+}  // namespace cadre
