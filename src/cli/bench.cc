@@ -202,6 +202,7 @@ void PrintResult(const Measured& m, const BenchCommand& command) {
                       {"prompt_gops", s.prompt_gops},
                       {"integer_peak_gops", m.limits.integer_gops},
                       {"fraction_of_integer_peak", s.fraction_of_integer_peak},
+                      {"matrix_peak_gops", m.limits.matrix_gops},
                       {"bf16_peak_gflops", m.limits.bf16_gflops},
                       {"peak_rss_bytes", m.peak_rss_bytes}});
   }
@@ -217,6 +218,10 @@ void PrintResult(const Measured& m, const BenchCommand& command) {
         "stream's {:.1f}\n",
         m.generate.median, m.generate.min, m.generate.max, ShortBytes(m.work.bytes_per_token),
         s.gigabytes_per_s, 100 * s.fraction_of_stream, m.limits.stream_gigabytes_per_s);
+  }
+  if (m.limits.matrix_gops > 0) {
+    text += fmt::format("          that peak is of vector products; the matrix unit's is {:.0f}\n",
+                        m.limits.matrix_gops);
   }
   Print(text + fmt::format("memory    {} at most\n", ShortBytes(m.peak_rss_bytes)));
 }

@@ -25,6 +25,7 @@ const BackwardKernels& KernelsOf(Isa isa) {
     case Isa::kAvx2:
       return Avx2BackwardKernels();
     case Isa::kAvx512:
+    case Isa::kAmx:
       return Avx512BackwardKernels();
   }
   CADRE_CHECK(false && "an Isa outside the list");

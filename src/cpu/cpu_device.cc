@@ -4,11 +4,34 @@
 
 #include "base/error.h"
 #include "cpu/kernels.h"
+#include "cpu/kernels_amx.h"
 #include "cpu/matmul.h"
 #include "cpu/rope_angles.h"
 #include "tensor/buffer.h"
 
 namespace cadre {
+
+namespace {
+
+// The kernels of AVX-512, but for the products of panels.
+const KernelTable& AmxTable() {
+  static const PanelKernels panels = [] {
+    PanelKernels kernels = *Avx512Kernels().panels;
+    kernels.tile_tokens = 16;
+    kernels.dots = AmxKernels().dots;
+    return kernels;
+  }();
+  static const KernelTable table = [] {
+    KernelTable kernels = Avx512Kernels();
+    kernels.name = "amx";
+    kernels.panels = &panels;
+    kernels.peak.matrix = AmxKernels().peak;
+    return kernels;
+  }();
+  return table;
+}
+
+}  // namespace
 
 const KernelTable& KernelsOf(Isa isa) {
   CADRE_CHECK(HasIsa(isa));
@@ -19,6 +42,8 @@ const KernelTable& KernelsOf(Isa isa) {
       return Avx2Kernels();
     case Isa::kAvx512:
       return Avx512Kernels();
+    case Isa::kAmx:
+      return AmxTable();
   }
   return ScalarKernels();
 }

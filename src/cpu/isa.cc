@@ -1,6 +1,8 @@
 #include "cpu/isa.h"
 
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <string>
 
@@ -15,6 +17,17 @@ bool HasF16c() {
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
 
+// Tiles are a state so large that Linux keeps it for those only who ask.
+bool HasAmx() {
+  constexpr unsigned kTileBit = 1u << 24, kInt8Bit = 1u << 25;  // leaf 7, edx
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  unsigned eax, ebx, ecx, edx;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & kTileBit) == 0 || (edx & kInt8Bit) == 0) return false;
+  static const bool permitted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return permitted;
+}
+
 }  // namespace
 
 std::string_view IsaName(Isa isa) {
@@ -25,6 +38,8 @@ std::string_view IsaName(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAmx:
+      return "amx";
   }
   CADRE_CHECK(false && "an Isa outside the list");
   return {};
@@ -40,6 +55,8 @@ bool HasIsa(Isa isa) {
       return HasIsa(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+    case Isa::kAmx:
+      return HasIsa(Isa::kAvx512) && HasAmx();
   }
   return false;
 }

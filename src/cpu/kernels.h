@@ -84,6 +84,7 @@ struct KvRow {
 struct PeakLoops {
   double (*integer)(int64_t rounds);  // 8-bit products, as the dot products here make them
   double (*bf16)(int64_t rounds);     // 16-bit float products; null: this instruction set has none
+  double (*matrix)(int64_t rounds);   // 8-bit products of a matrix unit; null: there is none
   // Reads all bytes (a multiple of 64, at a multiple of 64).
   uint64_t (*read)(const std::byte* bytes, int64_t count);
 };

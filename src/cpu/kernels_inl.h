@@ -81,7 +81,7 @@ inline uint64_t ReadAll(const std::byte* bytes, int64_t count) {
 
 constexpr KernelTable kTable = {
     .name = kIsaName,
-    .peak = {.integer = IntegerRounds, .bf16 = kBf16Rounds, .read = ReadAll},
+    .peak = {.integer = IntegerRounds, .bf16 = kBf16Rounds, .matrix = nullptr, .read = ReadAll},
     .panels = kPanelKernels,
     .decode_row = DecodeRow,
     .unpack_row = UnpackRow,

@@ -60,6 +60,7 @@ Limits MeasureLimits(Isa isa, ThreadPool& threads) {
   limits.integer_gops = Peak(loops.integer, threads) * 1e-9;
   const bool has_bf16 = loops.bf16 != nullptr && __builtin_cpu_supports("avx512bf16");
   if (has_bf16) limits.bf16_gflops = Peak(loops.bf16, threads) * 1e-9;
+  if (loops.matrix != nullptr) limits.matrix_gops = Peak(loops.matrix, threads) * 1e-9;
   limits.stream_gigabytes_per_s = StreamGigabytesPerS(isa, threads);
   return limits;
 }

@@ -9,7 +9,8 @@
 namespace cadre {
 
 struct Limits {
-  double integer_gops = 0;            // 8-bit products and additions, all threads together
+  double integer_gops = 0;            // 8-bit vector products and sums, all threads together
+  double matrix_gops = 0;             // the same of a matrix unit; 0: there is none
   double bf16_gflops = 0;             // 0: the instruction set has no such products
   double stream_gigabytes_per_s = 0;  // reading memory that no cache holds
 };

@@ -17,7 +17,7 @@ constexpr int64_t kCellsPerThread = 4;
 
 // Panels. Few tokens: one panel at a time, so that the weights stream by once. Many: a few panels
 // and columns at a time, so that they stay in the second-level cache while all tokens pass.
-constexpr int64_t kManyTokensOfPanels = 4 * kMaxTileTokens;
+constexpr int64_t kManyTokensOfPanels = 48;
 constexpr int64_t kPanelsPerTask = 4;
 constexpr int64_t kColsPerPass = 1024;
 constexpr int64_t kMaxTokensPerPass = 512;
@@ -148,10 +148,8 @@ void MatMulRunner::Pack(const Weight& w, std::byte* packed) {
 
 // How tokens and panels of one product are cut.
 struct MatMulRunner::PanelPlan {
-  PanelPlan(int64_t num_tokens_, const Weight& w)
-      : num_tokens(num_tokens_),
-        num_tiles(CeilDiv(num_tokens, kMaxTileTokens)),
-        token_bytes(TileBytes(w.type, 1, w.cols)),
+  PanelPlan(int64_t num_tokens, int64_t tile_tokens, const Weight& w)
+      : tiles{nullptr, num_tokens, CeilDiv(num_tokens, tile_tokens), TileBytes(w.type, 1, w.cols)},
         num_panels(CeilDiv(w.rows, kPanelRows)),
         panel_bytes(PanelBytes(w.type, w.cols)),
         record(PanelRecordOf(w.type)),
@@ -160,16 +158,9 @@ struct MatMulRunner::PanelPlan {
         task_panels(many ? kPanelsPerTask : 1),
         pass_records(many ? kColsPerPass / record.cols : num_records) {}
 
-  int64_t tile_begin(int64_t tile) const { return num_tokens * tile / num_tiles; }
-  int64_t tile_tokens(int64_t tile) const { return tile_begin(tile + 1) - tile_begin(tile); }
-  int64_t sums_of_panel() const { return kPanelRows * num_tokens; }
-  // Where the activations of a tile lie from a record on.
-  int64_t tile_at(int64_t tile, int64_t first_record) const {
-    const int64_t groups = first_record * (record.cols / kTileGroup);
-    return tile_begin(tile) * token_bytes + groups * TileGroupBytes(tile_tokens(tile));
-  }
+  int64_t sums_of_panel() const { return kPanelRows * tiles.tokens; }
 
-  int64_t num_tokens, num_tiles, token_bytes;
+  Tiles tiles;
   int64_t num_panels, panel_bytes;
   PanelRecord record;
   int64_t num_records;
@@ -178,7 +169,7 @@ struct MatMulRunner::PanelPlan {
 };
 
 void MatMulRunner::RunPanels(Mat<const float> x, const Weight& w, Mat<float> out) {
-  const PanelPlan plan(x.rows, w);
+  PanelPlan plan(x.rows, kernels_.panels->tile_tokens, w);
   RoundTiles(x, w, plan);
   const int64_t scratch_bytes = w.packed == nullptr ? plan.task_panels * plan.panel_bytes : 0;
   const int64_t num_sums = plan.task_panels * plan.sums_of_panel();
@@ -202,15 +193,17 @@ void MatMulRunner::RunPanels(Mat<const float> x, const Weight& w, Mat<float> out
   });
 }
 
-void MatMulRunner::RoundTiles(Mat<const float> x, const Weight& w, const PanelPlan& plan) {
-  tiles_.Reserve(plan.num_tokens * plan.token_bytes);
-  threads_.ParallelFor(plan.num_tiles, [&](int64_t tile, int) {
+void MatMulRunner::RoundTiles(Mat<const float> x, const Weight& w, PanelPlan& plan) {
+  tiles_.Reserve(plan.tiles.tokens * plan.tiles.token_bytes);
+  plan.tiles.data = tiles_.data();
+  threads_.ParallelFor(plan.tiles.count, [&](int64_t tile, int) {
+    const int64_t begin = TileBegin(plan.tiles, tile);
     kernels_.panels->round({.type = w.type,
-                            .x = x.row(plan.tile_begin(tile)),
+                            .x = x.row(begin),
                             .x_stride = x.stride,
-                            .tokens = plan.tile_tokens(tile),
+                            .tokens = TileBegin(plan.tiles, tile + 1) - begin,
                             .cols = w.cols},
-                           tiles_.data() + plan.tile_at(tile, 0));
+                           tiles_.data() + TileOffset(w.type, plan.tiles, tile, 0));
   });
 }
 
@@ -219,17 +212,14 @@ void MatMulRunner::SumPanels(const std::byte* panels, int64_t count, DType type,
                              const PanelPlan& plan, float* sums) const {
   std::fill_n(sums, count * plan.sums_of_panel(), 0.0f);
   for (int64_t r = 0; r < plan.num_records; r += plan.pass_records) {
-    for (int64_t tile = 0; tile < plan.num_tiles; ++tile) {
-      for (int64_t p = 0; p < count; ++p) {
-        kernels_.panels->dots(
-            {.type = type,
-             .panel = panels + p * plan.panel_bytes + r * plan.record.bytes,
-             .tile = tiles_.data() + plan.tile_at(tile, r),
-             .tokens = plan.tile_tokens(tile),
-             .records = std::min(plan.pass_records, plan.num_records - r),
-             .sums = sums + p * plan.sums_of_panel() + kPanelRows * plan.tile_begin(tile)});
-      }
-    }
+    kernels_.panels->dots({.type = type,
+                           .panels = panels + r * plan.record.bytes,
+                           .num_panels = count,
+                           .panel_bytes = plan.panel_bytes,
+                           .first_record = r,
+                           .records = std::min(plan.pass_records, plan.num_records - r),
+                           .tiles = plan.tiles,
+                           .sums = sums});
   }
 }
 

@@ -48,7 +48,7 @@ class MatMulRunner {
   void RunBytes(Mat<const float> x, const Weight& w, Mat<float> out);
   struct PanelPlan;
   void RunPanels(Mat<const float> x, const Weight& w, Mat<float> out);
-  void RoundTiles(Mat<const float> x, const Weight& w, const PanelPlan& plan);
+  void RoundTiles(Mat<const float> x, const Weight& w, PanelPlan& plan);
   void SumPanels(const std::byte* panels, int64_t count, DType type, const PanelPlan& plan,
                  float* sums) const;
   PanelSource PanelOf(const Weight& w, int64_t panel) const;

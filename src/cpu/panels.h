@@ -16,7 +16,7 @@
 namespace cadre {
 
 constexpr int64_t kPanelRows = 16;
-constexpr int64_t kMaxTileTokens = 12;
+constexpr int64_t kMaxTileTokens = 16;
 constexpr int64_t kTileGroup = 32;  // columns that share an activation scale
 
 // Geometry of a type's records.
@@ -73,13 +73,30 @@ static constexpr int64_t TileBytes(DType type, int64_t tokens, int64_t cols) {
          TileGroupBytes(tokens);
 }
 
-// sums[t * 16 + r] += the products of `records` records of a panel with a tile's.
+// Tokens cut into `count` tiles as equal as can be, one tile after another.
+struct Tiles {
+  const std::byte* data;
+  int64_t tokens, count;
+  int64_t token_bytes;  // of one token's whole row
+};
+static constexpr int64_t TileBegin(const Tiles& tiles, int64_t i) {
+  return tiles.tokens * i / tiles.count;
+}
+// Where tile i lies from a record on.
+static constexpr int64_t TileOffset(DType type, const Tiles& tiles, int64_t i, int64_t record) {
+  const int64_t groups = record * (PanelRecordOf(type).cols / kTileGroup);
+  return TileBegin(tiles, i) * tiles.token_bytes +
+         groups * TileGroupBytes(TileBegin(tiles, i + 1) - TileBegin(tiles, i));
+}
+
+// sums[(p * tokens + t) * 16 + r] += the products of `records` records of row r of panel p with
+// token t's.
 struct PanelDots {
   DType type;
-  const std::byte* panel;  // at the first record
-  const std::byte* tile;   // at the same column
-  int64_t tokens;          // of the tile
-  int64_t records;
+  const std::byte* panels;  // at first_record; panel_bytes apart
+  int64_t num_panels, panel_bytes;
+  int64_t first_record, records;
+  Tiles tiles;
   float* sums;
 };
 
@@ -102,6 +119,7 @@ struct TileSource {
 };
 
 struct PanelKernels {
+  int64_t tile_tokens;  // the most that dots takes in a tile, <= kMaxTileTokens
   void (*pack)(const PanelSource& source, std::byte* panel);
   void (*round)(const TileSource& source, std::byte* tile);
   void (*dots)(const PanelDots& dots);

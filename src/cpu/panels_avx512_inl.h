@@ -3,16 +3,11 @@
 // simd_avx512_inl.h and kernels_inl.h.
 #pragma once
 
-#include "cpu/panels.h"
+#include "cpu/panel_types_avx512_inl.h"
 
 namespace cadre::avx512 {
 namespace {
 
-using VecI = __m512i;
-
-#define CADRE_UNROLL _Pragma("GCC unroll 16")
-
-inline VecI LoadLevels(const uint8_t* p) { return _mm512_load_si512(p); }
 // acc[r] += four levels of row r (unsigned) times four values of a token (signed), which are
 // broadcast from memory. The compiler would spend an instruction on that.
 inline void AddDots(VecI& acc, VecI levels, const uint8_t* values) {
@@ -25,250 +20,6 @@ inline VecI Broadcast32(const uint8_t* p) {
   __builtin_memcpy(&value, p, 4);
   return _mm512_set1_epi32(value);
 }
-inline VecF BroadcastF32(const uint8_t* p) {
-  float value;
-  __builtin_memcpy(&value, p, 4);
-  return _mm512_set1_ps(value);
-}
-inline VecF LoadHalves(const uint8_t* p) {
-  return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
-}
-// Sixteen bytes, one per row, as floats.
-inline VecF RowsOfU8(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)); }
-inline VecF RowsOfI8(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
-inline __m128i LoadRows(const uint8_t* p) {
-  return _mm_load_si128(reinterpret_cast<const __m128i*>(p));
-}
-inline __m128i AndRows(__m128i x, int mask) {
-  return _mm_and_si128(x, _mm_set1_epi8(static_cast<char>(mask)));
-}
-
-inline VecI LowNibbles(VecI x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
-inline VecI HighNibbles(VecI x) { return LowNibbles(_mm512_srli_epi16(x, 4)); }
-// Bits [2 shift, 2 shift + 2) of each byte.
-template <int kShift>
-inline VecI TwoBits(VecI x) {
-  return _mm512_and_si512(_mm512_srli_epi16(x, 2 * kShift), _mm512_set1_epi8(3));
-}
-inline VecI AddWhere(VecI x, __mmask64 where, int value) {
-  return _mm512_mask_add_epi8(x, where, x, _mm512_set1_epi8(static_cast<char>(value)));
-}
-inline VecI Iq4Bytes(VecI nibbles) {  // levels + 128
-  const __m128i table =
-      _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, char(129), char(141), char(153), char(166),
-                    char(181), char(197), char(217), char(241));
-  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), nibbles);
-}
-
-// What a record's scales come to: per group (or half of one) and row.
-struct RecordScales {
-  alignas(64) float scale[16][16];
-  alignas(64) float min[16][16];  // added once per activation
-};
-inline void StoreRows(float* to, VecF x) { _mm512_store_ps(to, x); }
-
-// How a type's record is read. kOffset: what its levels are above their value. kHalves: scales are
-// per sixteen columns. kMins: a minimum is added to each value. A record is kSteps times kUnroll
-// groups; Levels<G>(record, step, j) has columns [4j, 4j + 4) of group G of the step.
-
-// Blocks of 32: records of two.
-template <bool kHasMins, int kLevelOffset>
-struct OfTwoBlocks {
-  static constexpr int kOffset = kLevelOffset;
-  static constexpr bool kHalves = false, kMins = kHasMins;
-  static constexpr int kUnroll = 2, kSteps = 1;
-  static constexpr int kLevelsAt = kHasMins ? 128 : 64;
-  static void Scales(const uint8_t* w, RecordScales& s) {
-    for (int g = 0; g < 2; ++g) {
-      StoreRows(s.scale[g], LoadHalves(w + 32 * g));
-      if (kHasMins) StoreRows(s.min[g], LoadHalves(w + 64 + 32 * g));
-    }
-  }
-};
-
-template <bool kHasMins, int kLevelOffset>
-struct NibblesOfTwo : OfTwoBlocks<kHasMins, kLevelOffset> {
-  template <int G>
-  static VecI Nibbles(const uint8_t* w, int j) {
-    const VecI x =
-        LoadLevels(w + OfTwoBlocks<kHasMins, kLevelOffset>::kLevelsAt + 256 * G + 64 * (j & 3));
-    return j < 4 ? LowNibbles(x) : HighNibbles(x);
-  }
-};
-struct PanelQ4_0 : NibblesOfTwo<false, 8> {
-  template <int G>
-  static VecI Levels(const uint8_t* w, int64_t, int j) {
-    return Nibbles<G>(w, j);
-  }
-};
-struct PanelQ4_1 : NibblesOfTwo<true, 0> {
-  template <int G>
-  static VecI Levels(const uint8_t* w, int64_t, int j) {
-    return Nibbles<G>(w, j);
-  }
-};
-struct PanelIQ4_NL : NibblesOfTwo<false, 128> {
-  template <int G>
-  static VecI Levels(const uint8_t* w, int64_t, int j) {
-    return Iq4Bytes(Nibbles<G>(w, j));
-  }
-};
-// The fifth bits: 64 in a row for each 64 bytes of levels.
-template <bool kHasMins, int kLevelOffset>
-struct FiveBitsOfTwo : NibblesOfTwo<kHasMins, kLevelOffset> {
-  template <int G>
-  static VecI Levels(const uint8_t* w, int64_t, int j) {
-    __mmask64 bits;
-    __builtin_memcpy(&bits,
-                     w + OfTwoBlocks<kHasMins, kLevelOffset>::kLevelsAt + 512 + 64 * G + 8 * j, 8);
-    return AddWhere(NibblesOfTwo<kHasMins, kLevelOffset>::template Nibbles<G>(w, j), bits, 16);
-  }
-};
-using PanelQ5_0 = FiveBitsOfTwo<false, 16>;
-using PanelQ5_1 = FiveBitsOfTwo<true, 0>;
-
-struct PanelQ8_0 : OfTwoBlocks<false, 128> {
-  template <int G>
-  static VecI Levels(const uint8_t* w, int64_t, int j) {
-    return LoadLevels(w + 64 + 512 * G + 64 * j);
-  }
-};
-
-// Six-bit scales and minima of eight sub-blocks: bytes 0 to 11 of the block, a row of sixteen each.
-inline void ScaleMinsOfEight(const uint8_t* w, RecordScales& s) {
-  const VecF d = LoadHalves(w);
-  const VecF negative_dmin = Sub(Zero(), LoadHalves(w + 32));
-  const auto byte = [&](int i) { return LoadRows(w + 64 + 16 * i); };
-  for (int j = 0; j < 8; ++j) {
-    __m128i scale, min;
-    if (j < 4) {
-      scale = AndRows(byte(j), 63);
-      min = AndRows(byte(j + 4), 63);
-    } else {
-      const auto high = [&](int i) {
-        return _mm_slli_epi16(AndRows(_mm_srli_epi16(byte(i), 6), 3), 4);
-      };
-      scale = _mm_or_si128(AndRows(byte(j + 4), 15), high(j - 4));
-      min = _mm_or_si128(AndRows(_mm_srli_epi16(byte(j + 4), 4), 15), high(j));
-    }
-    StoreRows(s.scale[j], Mul(d, RowsOfU8(scale)));
-    StoreRows(s.min[j], Mul(negative_dmin, RowsOfU8(min)));
-  }
-}
-
-struct PanelQ4_K {
-  static constexpr int kOffset = 0;
-  static constexpr bool kHalves = false, kMins = true;
-  static constexpr int kUnroll = 2, kSteps = 4;
-  static void Scales(const uint8_t* w, RecordScales& s) { ScaleMinsOfEight(w, s); }
-  template <int G>
-  static VecI Levels(const uint8_t* w, int64_t step, int j) {
-    const VecI x = LoadLevels(w + 256 + 512 * step + 64 * j);
-    return G == 0 ? LowNibbles(x) : HighNibbles(x);
-  }
-};
-
-struct PanelQ5_K {
-  static constexpr int kOffset = 0;
-  static constexpr bool kHalves = false, kMins = true;
-  static constexpr int kUnroll = 2, kSteps = 4;
-  static void Scales(const uint8_t* w, RecordScales& s) { ScaleMinsOfEight(w, s); }
-  template <int G>
-  static VecI Levels(const uint8_t* w, int64_t step, int j) {
-    const VecI x = LoadLevels(w + 768 + 512 * step + 64 * j);
-    const VecI bit = _mm512_set1_epi8(static_cast<char>(1 << (2 * step + G)));
-    const __mmask64 fifth = _mm512_test_epi8_mask(LoadLevels(w + 256 + 64 * j), bit);
-    return AddWhere(G == 0 ? LowNibbles(x) : HighNibbles(x), fifth, 16);
-  }
-};
-
-struct PanelQ6_K {
-  static constexpr int kOffset = 32;
-  static constexpr bool kHalves = true, kMins = false;
-  static constexpr int kUnroll = 4, kSteps = 2;
-  static void Scales(const uint8_t* w, RecordScales& s) {
-    const VecF d = LoadHalves(w);
-    for (int j = 0; j < 16; ++j) StoreRows(s.scale[j], Mul(d, RowsOfI8(LoadRows(w + 64 + 16 * j))));
-  }
-  template <int G>
-  static VecI Levels(const uint8_t* w, int64_t step, int j) {
-    const VecI low = LoadLevels(w + 320 + 1024 * step + 512 * (G & 1) + 64 * j);
-    const VecI high = LoadLevels(w + 320 + 2048 + 512 * step + 64 * j);
-    const VecI nibble = G < 2 ? LowNibbles(low) : HighNibbles(low);
-    const VecI shifted = G == 0   ? _mm512_slli_epi16(high, 4)
-                         : G == 1 ? _mm512_slli_epi16(high, 2)
-                         : G == 2 ? high
-                                  : _mm512_srli_epi16(high, 2);
-    // nibble | (shifted & 0x30)
-    return _mm512_ternarylogic_epi32(nibble, shifted, _mm512_set1_epi8(0x30), 0xf8);
-  }
-};
-
-struct PanelQ3_K {
-  static constexpr int kOffset = 4;
-  static constexpr bool kHalves = true, kMins = false;
-  static constexpr int kUnroll = 4, kSteps = 2;
-  static void Scales(const uint8_t* w, RecordScales& s) {
-    const VecF d = LoadHalves(w);
-    const auto byte = [&](int i) { return LoadRows(w + 64 + 16 * i); };
-    for (int j = 0; j < 16; ++j) {
-      const __m128i low = AndRows(j < 8 ? byte(j) : _mm_srli_epi16(byte(j - 8), 4), 15);
-      const __m128i high =
-          AndRows(_mm_srl_epi16(byte(8 + j % 4), _mm_cvtsi32_si128(2 * (j / 4))), 3);
-      const __m128i scale =
-          _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32));
-      StoreRows(s.scale[j], Mul(d, RowsOfI8(scale)));
-    }
-  }
-  template <int G>
-  static VecI Levels(const uint8_t* w, int64_t step, int j) {
-    const VecI low = TwoBits<G>(LoadLevels(w + 768 + 512 * step + 64 * j));
-    const VecI bit = _mm512_set1_epi8(static_cast<char>(1 << (4 * step + G)));
-    return AddWhere(low, _mm512_test_epi8_mask(LoadLevels(w + 256 + 64 * j), bit), 4);
-  }
-};
-
-struct PanelQ2_K {
-  static constexpr int kOffset = 0;
-  static constexpr bool kHalves = true, kMins = true;
-  static constexpr int kUnroll = 4, kSteps = 2;
-  static void Scales(const uint8_t* w, RecordScales& s) {
-    const VecF d = LoadHalves(w);
-    const VecF negative_dmin = Sub(Zero(), LoadHalves(w + 32));
-    for (int j = 0; j < 16; ++j) {
-      const __m128i both = LoadRows(w + 64 + 16 * j);
-      StoreRows(s.scale[j], Mul(d, RowsOfU8(AndRows(both, 15))));
-      StoreRows(s.min[j], Mul(negative_dmin, RowsOfU8(AndRows(_mm_srli_epi16(both, 4), 15))));
-    }
-  }
-  template <int G>
-  static VecI Levels(const uint8_t* w, int64_t step, int j) {
-    return TwoBits<G>(LoadLevels(w + 320 + 512 * step + 64 * j));
-  }
-};
-
-struct PanelIQ4_XS {
-  static constexpr int kOffset = 128;
-  static constexpr bool kHalves = false, kMins = false;
-  static constexpr int kUnroll = 1, kSteps = 8;
-  static void Scales(const uint8_t* w, RecordScales& s) {
-    const VecF d = LoadHalves(w);
-    for (int j = 0; j < 8; ++j) {
-      const __m128i low = AndRows(
-          _mm_srl_epi16(LoadRows(w + 64 + 32 + 16 * (j / 2)), _mm_cvtsi32_si128(4 * (j % 2))), 15);
-      const __m128i high = AndRows(
-          _mm_srl_epi16(LoadRows(w + 64 + 16 * (j / 4)), _mm_cvtsi32_si128(2 * (j % 4))), 3);
-      const __m128i scale =
-          _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32));
-      StoreRows(s.scale[j], Mul(d, RowsOfI8(scale)));
-    }
-  }
-  template <int G>
-  static VecI Levels(const uint8_t* w, int64_t step, int j) {
-    const VecI x = LoadLevels(w + 192 + 256 * step + 64 * (j & 3));
-    return Iq4Bytes(j < 4 ? LowNibbles(x) : HighNibbles(x));
-  }
-};
 
 // One group of 32 columns: T tokens times sixteen rows, into the sums.
 template <typename P, int T, int G>
@@ -337,13 +88,12 @@ void RunTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t record
 }
 
 template <typename P>
-void RunTileOf(const PanelDots& d, int64_t record_bytes) {
-  const auto* w = reinterpret_cast<const uint8_t*>(d.panel);
-  const auto* x = reinterpret_cast<const uint8_t*>(d.tile);
-  switch (d.tokens) {
-#define CADRE_TILE(T)                                     \
-  case T:                                                 \
-    RunTile<P, T>(w, x, d.records, record_bytes, d.sums); \
+void RunTileOf(int64_t tokens, const uint8_t* w, const uint8_t* x, int64_t records,
+               int64_t record_bytes, float* sums) {
+  switch (tokens) {
+#define CADRE_TILE(T)                                 \
+  case T:                                             \
+    RunTile<P, T>(w, x, records, record_bytes, sums); \
     break;
     CADRE_TILE(1)
     CADRE_TILE(2)
@@ -361,42 +111,22 @@ void RunTileOf(const PanelDots& d, int64_t record_bytes) {
   }
 }
 
-// Calls function.template operator()<Panel...>() for the type.
-template <typename Function>
-inline void WithPanel(DType type, const Function& function) {
-  switch (type) {
-    case DType::kQ4_0:
-      return function(PanelQ4_0{});
-    case DType::kQ4_1:
-      return function(PanelQ4_1{});
-    case DType::kQ5_0:
-      return function(PanelQ5_0{});
-    case DType::kQ5_1:
-      return function(PanelQ5_1{});
-    case DType::kQ8_0:
-      return function(PanelQ8_0{});
-    case DType::kQ2_K:
-      return function(PanelQ2_K{});
-    case DType::kQ3_K:
-      return function(PanelQ3_K{});
-    case DType::kQ4_K:
-      return function(PanelQ4_K{});
-    case DType::kQ5_K:
-      return function(PanelQ5_K{});
-    case DType::kQ6_K:
-      return function(PanelQ6_K{});
-    case DType::kIQ4_NL:
-      return function(PanelIQ4_NL{});
-    case DType::kIQ4_XS:
-      return function(PanelIQ4_XS{});
-    default:
-      return;
-  }
-}
-
-inline void RunPanelDots(const PanelDots& dots) {
-  const int64_t record_bytes = PanelRecordOf(dots.type).bytes;
-  WithPanel(dots.type, [&](auto panel) { RunTileOf<decltype(panel)>(dots, record_bytes); });
+// A tile meets all panels while it is in the first-level cache.
+inline void RunPanelDots(const PanelDots& d) {
+  const int64_t record_bytes = PanelRecordOf(d.type).bytes;
+  WithPanel(d.type, [&](auto panel) {
+    for (int64_t i = 0; i < d.tiles.count; ++i) {
+      const int64_t begin = TileBegin(d.tiles, i);
+      const int64_t tokens = TileBegin(d.tiles, i + 1) - begin;
+      const std::byte* tile = d.tiles.data + TileOffset(d.type, d.tiles, i, d.first_record);
+      for (int64_t p = 0; p < d.num_panels; ++p) {
+        RunTileOf<decltype(panel)>(tokens,
+                                   reinterpret_cast<const uint8_t*>(d.panels + p * d.panel_bytes),
+                                   reinterpret_cast<const uint8_t*>(tile), d.records, record_bytes,
+                                   d.sums + kPanelRows * (p * d.tiles.tokens + begin));
+      }
+    }
+  });
 }
 
 // `count` bytes at `offset` of each row's block, four columns of sixteen rows together.
@@ -558,7 +288,8 @@ inline void RoundTile(const TileSource& source, std::byte* tile) {
   });
 }
 
-constexpr PanelKernels kPanels = {.pack = PackPanel, .round = RoundTile, .dots = RunPanelDots};
+constexpr PanelKernels kPanels = {
+    .tile_tokens = 12, .pack = PackPanel, .round = RoundTile, .dots = RunPanelDots};
 constexpr const PanelKernels* kPanelKernels = &kPanels;
 
 }  // namespace
