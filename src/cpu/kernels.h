@@ -97,7 +97,8 @@ struct KernelTable {
   // of a quantised one.
   void (*decode_row)(DType type, const std::byte* row, int64_t cols, ByteRows unpacked, float* out);
   void (*unpack_row)(DType type, const std::byte* row, int64_t cols, ByteRows rows, int64_t r);
-  void (*round_row)(const float* x, int64_t cols, ByteRows rows, int64_t r);
+  // Groups of `group` activations, a multiple of 32, to signed bytes.
+  void (*round_row)(const float* x, int64_t cols, int64_t group, ByteRows rows, int64_t r);
   void (*float_dots)(const FloatDots& dots);
   void (*byte_dots)(const ByteDots& dots);
   void (*attend)(const AttentionRow& row);

@@ -1,6 +1,6 @@
-// Products of packed panels on AMX: a tile of sixteen tokens meets sixteen rows, 32 columns at a
-// time. The integers are exact and what follows them is, operation by operation, what
-// panels_avx512_inl.h does: so are the bits.
+// Products of packed panels on AMX: tiles of sixteen tokens meet sixteen rows. The integers are
+// exact and what follows them is, operation by operation, what panels_avx512_inl.h does: so are the
+// bits.
 #include "cpu/kernels_amx.h"
 
 #include "cpu/kernels.h"
@@ -15,7 +15,7 @@ namespace cadre {
 namespace avx512 {
 namespace {
 
-// How tiles are shaped. Registers 0, 1, 6, 7: products; 2, 3: tokens; 4, 5: levels.
+// How tiles are shaped.
 struct alignas(64) TileConfig {
   uint8_t palette = 1;
   uint8_t start_row = 0;
@@ -24,71 +24,39 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {};
 };
 
-// Columns of one part of a group: what shares a scale.
-template <bool kHalves>
-constexpr int64_t kPartCols = kHalves ? 16 : 32;
-
-inline void Configure(int64_t tokens, int64_t part_cols) {
+// Registers 0 to 3: products; 4 and 5: tokens; 6 and 7: levels, `cols` columns at a time.
+inline void Configure(int64_t tokens, int64_t cols) {
   TileConfig config;
-  const auto shape = [&](int i, int64_t rows, int64_t row_bytes) {
-    config.rows[i] = static_cast<uint8_t>(rows);
-    config.row_bytes[i] = static_cast<uint16_t>(row_bytes);
-  };
-  for (const int i : {0, 1, 6, 7}) shape(i, tokens, 64);
-  for (const int i : {2, 3}) shape(i, tokens, part_cols);
-  for (const int i : {4, 5}) shape(i, part_cols / 4, 64);
+  for (int i = 0; i < 8; ++i) {
+    config.rows[i] = static_cast<uint8_t>(i < 6 ? tokens : cols / 4);
+    config.row_bytes[i] = static_cast<uint16_t>(i / 2 == 2 ? cols : 64);
+  }
   asm volatile("ldtilecfg %0" ::"m"(config));
 }
 inline void Release() { asm volatile("tilerelease"); }
 
-template <int kValue>
-struct Slot {
-  static constexpr int value = kValue;
-};
+constexpr int64_t kPassCols = 1024;
+constexpr int64_t kMaxPassPanels = 4;
+constexpr int64_t kPrefetchBytes = 4096;
 
-// products [tokens][16] = signed bytes of tokens (32 apart) times signed levels.
-template <int kSlot>
-inline void Multiply(const uint8_t* tokens, const int8_t* levels, int32_t* products) {
-  if constexpr (kSlot == 0) {
-    asm volatile(
-        "tilezero %%tmm0\n\t"
-        "tileloadd (%0,%3,1), %%tmm2\n\t"
-        "tileloadd (%1,%4,1), %%tmm4\n\t"
-        "tdpbssd %%tmm4, %%tmm2, %%tmm0\n\t"
-        "tilestored %%tmm0, (%2,%4,1)"
-        :
-        : "r"(tokens), "r"(levels), "r"(products), "r"(int64_t{kTileGroup}), "r"(int64_t{64})
-        : "memory");
-  } else {
-    asm volatile(
-        "tilezero %%tmm1\n\t"
-        "tileloadd (%0,%3,1), %%tmm3\n\t"
-        "tileloadd (%1,%4,1), %%tmm5\n\t"
-        "tdpbssd %%tmm5, %%tmm3, %%tmm1\n\t"
-        "tilestored %%tmm1, (%2,%4,1)"
-        :
-        : "r"(tokens), "r"(levels), "r"(products), "r"(int64_t{kTileGroup}), "r"(int64_t{64})
-        : "memory");
-  }
+inline void PrefetchRecord(const uint8_t* w, int64_t record_bytes) {
+  for (int64_t i = 0; i < record_bytes; i += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes + i), _MM_HINT_T0);
 }
 
-constexpr int64_t kPassCols = 1024;
-constexpr int64_t kPassParts = kPassCols / 16;
-constexpr int64_t kMaxPassPanels = 4;
+// Blocks of 32: one product per group, scaled by vectors.
 
 // Some columns of a panel as bytes, and what scales and minima come to.
 struct UnpackedPanel {
   alignas(64) int8_t levels[kPassCols * kPanelRows];
-  alignas(64) float scales[kPassParts][kPanelRows];
-  alignas(64) float mins[kPassParts][kPanelRows];
+  alignas(64) float scales[kPassCols / 32][kPanelRows];
+  alignas(64) float mins[kPassCols / 32][kPanelRows];
 };
 
-constexpr int64_t kPrefetchBytes = 4096;
-
 template <typename P, int G>
-inline void UnpackGroup(const uint8_t* w, int64_t step, int8_t* levels) {
+inline void UnpackGroup(const uint8_t* w, int8_t* levels) {
   CADRE_UNROLL for (int j = 0; j < 8; ++j) {
-    const VecI x = P::template Levels<G>(w, step, j);
+    const VecI x = P::template Levels<G>(w, 0, j);
     _mm512_store_si512(levels + 64 * j,
                        _mm512_sub_epi8(x, _mm512_set1_epi8(static_cast<char>(P::kOffset))));
   }
@@ -96,80 +64,86 @@ inline void UnpackGroup(const uint8_t* w, int64_t step, int8_t* levels) {
 
 template <typename P>
 void Unpack(const uint8_t* w, int64_t records, int64_t record_bytes, UnpackedPanel& out) {
-  constexpr int64_t kParts = P::kUnroll * P::kSteps * (P::kHalves ? 2 : 1);
   int8_t* levels = out.levels;
   for (int64_t r = 0; r < records; ++r, w += record_bytes) {
-    for (int64_t i = 0; i < record_bytes; i += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes + i), _MM_HINT_T0);
+    PrefetchRecord(w, record_bytes);
     RecordScales s;
     P::Scales(w, s);
-    for (int64_t i = 0; i < kParts; ++i) {
-      _mm512_store_ps(out.scales[r * kParts + i], _mm512_load_ps(s.scale[i]));
-      if (P::kMins) _mm512_store_ps(out.mins[r * kParts + i], _mm512_load_ps(s.min[i]));
+    for (int64_t i = 0; i < 2; ++i) {
+      _mm512_store_ps(out.scales[2 * r + i], _mm512_load_ps(s.scale[i]));
+      if (P::kMins) _mm512_store_ps(out.mins[2 * r + i], _mm512_load_ps(s.min[i]));
     }
-    for (int64_t step = 0; step < P::kSteps; ++step) {
-      UnpackGroup<P, 0>(w, step, levels);
-      if constexpr (P::kUnroll > 1) UnpackGroup<P, 1>(w, step, levels + 512);
-      if constexpr (P::kUnroll > 2) {
-        UnpackGroup<P, 2>(w, step, levels + 1024);
-        UnpackGroup<P, 3>(w, step, levels + 1536);
-      }
-      levels += 512 * P::kUnroll;
-    }
+    UnpackGroup<P, 0>(w, levels);
+    UnpackGroup<P, 1>(w, levels + 512);
+    levels += 1024;
   }
 }
 
-// T tokens of a tile with some groups of an unpacked panel, into sums [T][16]. The products of a
-// part are made while those of the part before are scaled.
-template <bool kHalves, bool kMins, int T>
+// products [tokens][16] = 32 signed bytes of each token times signed levels.
+template <int kSlot>
+inline void Multiply(const uint8_t* tokens, const int8_t* levels, int32_t* products) {
+  if constexpr (kSlot == 0) {
+    asm volatile(
+        "tilezero %%tmm0\n\t"
+        "tileloadd (%0,%3,1), %%tmm4\n\t"
+        "tileloadd (%1,%4,1), %%tmm6\n\t"
+        "tdpbssd %%tmm6, %%tmm4, %%tmm0\n\t"
+        "tilestored %%tmm0, (%2,%4,1)"
+        :
+        : "r"(tokens), "r"(levels), "r"(products), "r"(int64_t{32}), "r"(int64_t{64})
+        : "memory");
+  } else {
+    asm volatile(
+        "tilezero %%tmm1\n\t"
+        "tileloadd (%0,%3,1), %%tmm5\n\t"
+        "tileloadd (%1,%4,1), %%tmm7\n\t"
+        "tdpbssd %%tmm7, %%tmm5, %%tmm1\n\t"
+        "tilestored %%tmm1, (%2,%4,1)"
+        :
+        : "r"(tokens), "r"(levels), "r"(products), "r"(int64_t{32}), "r"(int64_t{64})
+        : "memory");
+  }
+}
+
+// T tokens of a tile with some groups of an unpacked panel, an even number, into sums [T][16]. The
+// products of a group are made while those of the group before are scaled.
+template <bool kMins, int T>
 void RunTile(const UnpackedPanel& panel, const uint8_t* tile, int64_t groups, float* out) {
-  constexpr int64_t kParts = kHalves ? 2 : 1;
   alignas(64) int32_t products[2][kMaxTileTokens * kPanelRows];
   VecF sums[T];
   CADRE_UNROLL for (int t = 0; t < T; ++t) sums[t] = LoadF32(out + 16 * t);
-  const auto multiply = [&](int64_t i, auto slot) __attribute__((always_inline)) {
-    Multiply<decltype(slot)::value>(
-        tile + i / kParts * TileGroupBytes(T) + (i % kParts) * kPartCols<kHalves>,
-        panel.levels + i * kPartCols<kHalves> * kPanelRows, products[decltype(slot)::value]);
-  };
-  const auto scale = [&](int64_t i, const int32_t* from) __attribute__((always_inline)) {
-    const uint8_t* scales = tile + i / kParts * TileGroupBytes(T) + 32 * T;
-    const uint8_t* extras = scales + 4 * T + (i % kParts) * 4 * T;
-    const VecF row_scale = _mm512_load_ps(panel.scales[i]);
+  const auto scale = [&](int64_t g, const int32_t* from) __attribute__((always_inline)) {
+    const uint8_t* scales = tile + g * TileGroupBytes(32, T) + 32 * T;
+    const uint8_t* extras = scales + 4 * T;
+    const VecF row_scale = _mm512_load_ps(panel.scales[g]);
     CADRE_UNROLL for (int t = 0; t < T; ++t) {
-      sums[t] = MulAdd(_mm512_cvtepi32_ps(_mm512_load_si512(from + 16 * t)),
+      sums[t] = MulAdd(_mm512_cvtepi32_ps(LoadInts(from + 16 * t)),
                        Mul(row_scale, BroadcastF32(scales + 4 * t)), sums[t]);
     }
     if constexpr (kMins) {
-      const VecF min = _mm512_load_ps(panel.mins[i]);
+      const VecF min = _mm512_load_ps(panel.mins[g]);
       CADRE_UNROLL for (int t = 0; t < T; ++t) sums[t] =
           MulAdd(min, BroadcastF32(extras + 4 * t), sums[t]);
     }
   };
-  using Even = Slot<0>;
-  using Odd = Slot<1>;
-  const int64_t parts = groups * kParts;
-  multiply(0, Even{});
-  int64_t i = 0;
-  for (; i + 2 < parts; i += 2) {
-    multiply(i + 1, Odd{});
-    scale(i, products[0]);
-    multiply(i + 2, Even{});
-    scale(i + 1, products[1]);
+  const auto tokens_of = [&](int64_t g) { return tile + g * TileGroupBytes(32, T); };
+  Multiply<0>(tile, panel.levels, products[0]);
+  for (int64_t g = 0; g < groups; g += 2) {
+    Multiply<1>(tokens_of(g + 1), panel.levels + 512 * (g + 1), products[1]);
+    scale(g, products[0]);
+    if (g + 2 < groups) Multiply<0>(tokens_of(g + 2), panel.levels + 512 * (g + 2), products[0]);
+    scale(g + 1, products[1]);
   }
-  if (i + 1 < parts) multiply(i + 1, Odd{});
-  scale(i, products[0]);
-  if (i + 1 < parts) scale(i + 1, products[1]);
   CADRE_UNROLL for (int t = 0; t < T; ++t) StoreF32(out + 16 * t, sums[t]);
 }
 
-template <bool kHalves, bool kMins>
+template <bool kMins>
 void RunTileOf(int64_t tokens, const UnpackedPanel& panel, const uint8_t* tile, int64_t groups,
                float* sums) {
   switch (tokens) {
-#define CADRE_TILE(T)                                      \
-  case T:                                                  \
-    RunTile<kHalves, kMins, T>(panel, tile, groups, sums); \
+#define CADRE_TILE(T)                             \
+  case T:                                         \
+    RunTile<kMins, T>(panel, tile, groups, sums); \
     break;
     CADRE_TILE(1)
     CADRE_TILE(2)
@@ -191,8 +165,133 @@ void RunTileOf(int64_t tokens, const UnpackedPanel& panel, const uint8_t* tile, 
   }
 }
 
+// Blocks of 256: levels times scales as one or two signed bytes, so that products go over the whole
+// block before they are stored. With two, value = low + 128 high.
+
+struct FoldedBlock {
+  alignas(64) int8_t bytes[2][256 * kPanelRows];
+  WideScales scales;
+};
+
+// What is in the low half of each 16 bits, and in the high half, as signed 16 bits.
+inline VecI EvenBytes(VecI x) { return _mm512_srai_epi16(_mm512_slli_epi16(x, 8), 8); }
+inline VecI OddBytes(VecI x) { return _mm512_srai_epi16(x, 8); }
+// The low bytes of both.
+inline VecI Interleave(VecI even, VecI odd) {
+  return _mm512_or_si512(_mm512_and_si512(even, _mm512_set1_epi16(0xff)),
+                         _mm512_slli_epi16(odd, 8));
+}
+
+template <typename P, int G>
+inline void FoldGroup(const uint8_t* w, int64_t step, FoldedBlock& out) {
+  constexpr int kParts = P::kHalves ? 2 : 1;
+  constexpr int kQuads = 8 / kParts;
+  const int64_t group = step * P::kUnroll + G;
+  CADRE_UNROLL for (int part = 0; part < kParts; ++part) {
+    const VecI scale = LoadInts(out.scales.scale[group * kParts + part]);
+    const VecI words = P::kFolded ? scale : PairOf(scale, scale);
+    CADRE_UNROLL for (int q = 0; q < kQuads; ++q) {
+      const int j = part * kQuads + q;
+      int8_t* low = out.bytes[0] + 512 * group + 64 * j;
+      int8_t* high = out.bytes[1] + 512 * group + 64 * j;
+      if constexpr (P::kFolded) {
+        _mm512_store_si512(low, P::template FoldedLevels<G>(w, step, j, scale));
+        continue;
+      }
+      VecI x = P::template Levels<G>(w, step, j);
+      if (P::kOffset != 0) x = _mm512_sub_epi8(x, _mm512_set1_epi8(static_cast<char>(P::kOffset)));
+      VecI even = _mm512_mullo_epi16(EvenBytes(x), words);
+      VecI odd = _mm512_mullo_epi16(OddBytes(x), words);
+      if constexpr (P::kDigits == 1) {
+        if (P::kNegated) {
+          even = _mm512_sub_epi16(_mm512_setzero_si512(), even);
+          odd = _mm512_sub_epi16(_mm512_setzero_si512(), odd);
+        }
+        _mm512_store_si512(low, Interleave(even, odd));
+      } else {
+        const VecI seven_bits = _mm512_set1_epi8(127);
+        _mm512_store_si512(low, _mm512_and_si512(Interleave(even, odd), seven_bits));
+        _mm512_store_si512(high, Interleave(_mm512_srai_epi16(even, 7), _mm512_srai_epi16(odd, 7)));
+      }
+    }
+  }
+}
+
 template <typename P>
-void RunPanels(const PanelDots& d) {
+inline void Fold(const uint8_t* w, FoldedBlock& out) {
+  P::Scales(w, out.scales);
+  for (int64_t step = 0; step < P::kSteps; ++step) {
+    FoldGroup<P, 0>(w, step, out);
+    if constexpr (P::kUnroll > 1) FoldGroup<P, 1>(w, step, out);
+    if constexpr (P::kUnroll > 2) {
+      FoldGroup<P, 2>(w, step, out);
+      FoldGroup<P, 3>(w, step, out);
+    }
+  }
+}
+
+// products[i] [tokens][16] = the 256 bytes of each token times those of plane i. The tokens are
+// loaded once for all planes.
+template <int kPlanes>
+inline void MultiplyBlock(const uint8_t* tokens, const int8_t* const* planes,
+                          int32_t (*products)[kMaxTileTokens * kPanelRows]) {
+  const int64_t row = 256, line = 64;
+  asm volatile("tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3" ::
+                   : "memory");
+  CADRE_UNROLL for (int k = 0; k < 4; ++k) {
+    asm volatile("tileloadd (%0,%1,1), %%tmm4" ::"r"(tokens + 64 * k), "r"(row) : "memory");
+#define CADRE_PLANE(I, LEVELS)                                            \
+  if constexpr (I < kPlanes) {                                            \
+    asm volatile("tileloadd (%0,%1,1), %%" LEVELS "\n\ttdpbssd %%" LEVELS \
+                 ", %%tmm4, %%tmm" #I ::"r"(planes[I] + 1024 * k),        \
+                 "r"(line)                                                \
+                 : "memory");                                             \
+  }
+    CADRE_PLANE(0, "tmm6")
+    CADRE_PLANE(1, "tmm7")
+    CADRE_PLANE(2, "tmm6")
+    CADRE_PLANE(3, "tmm7")
+#undef CADRE_PLANE
+  }
+#define CADRE_PLANE(I)       \
+  if constexpr (I < kPlanes) \
+    asm volatile("tilestored %%tmm" #I ", (%0,%1,1)" ::"r"(products[I]), "r"(line) : "memory");
+  CADRE_PLANE(0)
+  CADRE_PLANE(1)
+  CADRE_PLANE(2)
+  CADRE_PLANE(3)
+#undef CADRE_PLANE
+}
+
+// One block of kPanels panels with a tile, into sums, which are sums_stride floats apart.
+template <typename P, int kPanels>
+inline void RunWideBlock(const FoldedBlock* const* blocks, const uint8_t* tile, int64_t tokens,
+                         float* sums, int64_t sums_stride) {
+  constexpr int kPlanes = kPanels * P::kDigits;
+  alignas(64) int32_t products[kPlanes][kMaxTileTokens * kPanelRows];
+  const int8_t* planes[kPlanes];
+  for (int i = 0; i < kPlanes; ++i) planes[i] = blocks[i / P::kDigits]->bytes[i % P::kDigits];
+  MultiplyBlock<kPlanes>(tile, planes, products);
+  const uint8_t* extras = tile + 256 * tokens;
+  for (int p = 0; p < kPanels; ++p) {
+    const int32_t* low = products[p * P::kDigits];
+    for (int64_t t = 0; t < tokens; ++t) {
+      VecI acc = LoadInts(low + 16 * t);
+      if constexpr (P::kDigits == 2) {
+        acc = _mm512_add_epi32(
+            acc, _mm512_slli_epi32(LoadInts(products[p * P::kDigits + 1] + 16 * t), 7));
+      }
+      if constexpr (P::kNegated) acc = _mm512_sub_epi32(_mm512_setzero_si512(), acc);
+      AddWideSums<P::kMins, P::kHalves ? 8 : 4>(
+          acc, blocks[p]->scales, extras + kWideExtraBytes * t, sums + p * sums_stride + 16 * t);
+    }
+  }
+}
+
+// Both kinds: some columns of some panels are unpacked, then all tokens pass.
+
+template <typename P>
+void RunPanelsOf32(const PanelDots& d) {
   const PanelRecord record = PanelRecordOf(d.type);
   const int64_t pass_records = kPassCols / record.cols;
   const int64_t pass_panels = d.tiles.count == 1 ? 1 : kMaxPassPanels;
@@ -211,21 +310,51 @@ void RunPanels(const PanelDots& d) {
       for (int64_t i = 0; i < d.tiles.count; ++i) {
         const int64_t begin = TileBegin(d.tiles, i);
         const int64_t tokens = TileBegin(d.tiles, i + 1) - begin;
-        if (tokens != configured) {
-          Configure(tokens, kPartCols<P::kHalves>);
-          configured = tokens;
-        }
+        if (tokens != configured) Configure(configured = tokens, 32);
         const std::byte* tile = d.tiles.data + TileOffset(d.type, d.tiles, i, d.first_record + r);
         for (int64_t p = 0; p < panels; ++p) {
-          RunTileOf<P::kHalves, P::kMins>(
-              tokens, unpacked[p], reinterpret_cast<const uint8_t*>(tile),
-              records * (record.cols / kTileGroup),
-              d.sums + kPanelRows * ((first_panel + p) * d.tiles.tokens + begin));
+          RunTileOf<P::kMins>(tokens, unpacked[p], reinterpret_cast<const uint8_t*>(tile),
+                              records * (record.cols / 32),
+                              d.sums + kPanelRows * ((first_panel + p) * d.tiles.tokens + begin));
         }
       }
     }
   }
-  Release();
+}
+
+template <typename P, int kPanels>
+void RunWidePanels(const PanelDots& d, int64_t first_panel) {
+  const PanelRecord record = PanelRecordOf(d.type);
+  const int64_t sums_stride = kPanelRows * d.tiles.tokens;
+  FoldedBlock folded[kPanels];
+  const FoldedBlock* blocks[kPanels];
+  for (int p = 0; p < kPanels; ++p) blocks[p] = &folded[p];
+  int64_t configured = 0;
+  for (int64_t r = 0; r < d.records; ++r) {
+    for (int64_t p = 0; p < kPanels; ++p) {
+      const auto* w = reinterpret_cast<const uint8_t*>(
+          d.panels + (first_panel + p) * d.panel_bytes + r * record.bytes);
+      PrefetchRecord(w, record.bytes);
+      Fold<P>(w, folded[p]);
+    }
+    for (int64_t i = 0; i < d.tiles.count; ++i) {
+      const int64_t begin = TileBegin(d.tiles, i);
+      const int64_t tokens = TileBegin(d.tiles, i + 1) - begin;
+      if (tokens != configured) Configure(configured = tokens, 64);
+      const std::byte* tile = d.tiles.data + TileOffset(d.type, d.tiles, i, d.first_record + r);
+      RunWideBlock<P, kPanels>(blocks, reinterpret_cast<const uint8_t*>(tile), tokens,
+                               d.sums + first_panel * sums_stride + kPanelRows * begin,
+                               sums_stride);
+    }
+  }
+}
+
+template <typename P>
+void RunPanelsOf256(const PanelDots& d) {
+  constexpr int kPanels = 4 / P::kDigits;
+  int64_t p = 0;
+  for (; p + kPanels <= d.num_panels; p += kPanels) RunWidePanels<P, kPanels>(d, p);
+  for (; p < d.num_panels; ++p) RunWidePanels<P, 1>(d, p);
 }
 
 // Fewer tokens than this leave most of a tile empty: vectors are sooner done.
@@ -233,19 +362,27 @@ constexpr int64_t kFewTokens = 12;
 
 void AmxPanelDots(const PanelDots& dots) {
   if (dots.tiles.tokens <= kFewTokens) return Avx512Kernels().panels->dots(dots);
-  WithPanel(dots.type, [&](auto panel) { RunPanels<decltype(panel)>(dots); });
+  WithPanel(dots.type, [&](auto panel) {
+    using P = decltype(panel);
+    if constexpr (P::kWide) {
+      RunPanelsOf256<P>(dots);
+    } else {
+      RunPanelsOf32<P>(dots);
+    }
+  });
+  Release();
 }
 
 double AmxPeak(int64_t rounds) {
   alignas(64) int8_t bytes[1024] = {};
   Configure(16, 64);
-  asm volatile("tileloadd (%0,%1,1), %%tmm2\n\ttileloadd (%0,%1,1), %%tmm4" ::"r"(bytes),
+  asm volatile("tileloadd (%0,%1,1), %%tmm4\n\ttileloadd (%0,%1,1), %%tmm6" ::"r"(bytes),
                "r"(int64_t{64})
                : "memory");
   for (int64_t i = 0; i < rounds; ++i)
     asm volatile(
-        "tdpbssd %tmm4, %tmm2, %tmm0\n\ttdpbssd %tmm4, %tmm2, %tmm1\n\t"
-        "tdpbssd %tmm4, %tmm2, %tmm6\n\ttdpbssd %tmm4, %tmm2, %tmm7");
+        "tdpbssd %tmm6, %tmm4, %tmm0\n\ttdpbssd %tmm6, %tmm4, %tmm1\n\t"
+        "tdpbssd %tmm6, %tmm4, %tmm2\n\ttdpbssd %tmm6, %tmm4, %tmm3");
   Release();
   return static_cast<double>(rounds) * 4 * 2 * 16 * 16 * 64;
 }

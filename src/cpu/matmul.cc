@@ -1,6 +1,7 @@
 #include "cpu/matmul.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/error.h"
 
@@ -27,6 +28,14 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 ByteRows FromRow(const ByteRows& rows, int64_t r) {
   return {rows.values + r * rows.stride, rows.scales + r * (rows.stride / 4),
           rows.offsets + r * rows.offset_stride, rows.stride, rows.offset_stride};
+}
+
+// The sums of one token with some panels, `stride` floats from panel to panel, to its row of the
+// output. All panels of a token before the next one: the rows of the output lie pages apart.
+void CopySums(const float* sums, int64_t stride, int64_t rows, float* out) {
+  for (; rows >= kPanelRows; rows -= kPanelRows, sums += stride, out += kPanelRows)
+    std::memcpy(out, sums, kPanelRows * sizeof(float));
+  std::copy_n(sums, rows, out);
 }
 
 int64_t BlockRows(int64_t tokens) {
@@ -105,8 +114,9 @@ void MatMulRunner::RunFloat(Mat<const float> x, const Weight& w, Mat<float> out)
 void MatMulRunner::RunBytes(Mat<const float> x, const Weight& w, Mat<float> out) {
   const ByteRows tokens = tokens_.Reserve(x.rows, x.cols);
   const ByteRows unpacked = unpacked_.Reserve(threads_.num_threads() * kBlockRows, w.cols);
-  threads_.ParallelFor(x.rows,
-                       [&](int64_t t, int) { kernels_.round_row(x.row(t), x.cols, tokens, t); });
+  const int64_t group = ActivationGroup(w.type);
+  threads_.ParallelFor(
+      x.rows, [&](int64_t t, int) { kernels_.round_row(x.row(t), x.cols, group, tokens, t); });
   ForCells(w.rows, x.rows, [&](const Cell& cell, int thread) {
     const ByteRows block = FromRow(unpacked, thread * kBlockRows);
     const int64_t block_rows = BlockRows(cell.tokens);
@@ -184,11 +194,10 @@ void MatMulRunner::RunPanels(Mat<const float> x, const Weight& w, Mat<float> out
     const std::byte* panels = w.packed == nullptr ? scratch : w.packed + first * plan.panel_bytes;
     float* sums = sums_.data() + thread * num_sums;
     SumPanels(panels, count, w.type, plan, sums);
-    for (int64_t p = 0; p < count; ++p) {
-      const int64_t row = (first + p) * kPanelRows;
-      const int64_t rows = std::min(kPanelRows, w.rows - row);
-      for (int64_t t = 0; t < x.rows; ++t)
-        std::copy_n(sums + p * plan.sums_of_panel() + kPanelRows * t, rows, out.row(t) + row);
+    for (int64_t t = 0; t < x.rows; ++t) {
+      CopySums(sums + kPanelRows * t, plan.sums_of_panel(),
+               std::min(count * kPanelRows, w.rows - first * kPanelRows),
+               out.row(t) + first * kPanelRows);
     }
   });
 }

@@ -20,9 +20,6 @@ inline VecF BroadcastF32(const uint8_t* p) {
 inline VecF LoadHalves(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
 }
-// Sixteen bytes, one per row, as floats.
-inline VecF RowsOfU8(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)); }
-inline VecF RowsOfI8(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
 inline __m128i LoadRows(const uint8_t* p) {
   return _mm_load_si128(reinterpret_cast<const __m128i*>(p));
 }
@@ -47,23 +44,45 @@ inline VecI Iq4Bytes(VecI nibbles) {  // levels + 128
   return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), nibbles);
 }
 
-// What a record's scales come to: per group (or half of one) and row.
+// What a record's scales come to. Blocks of 32: floats, per group and row.
 struct RecordScales {
-  alignas(64) float scale[16][16];
-  alignas(64) float min[16][16];  // added once per activation
+  alignas(64) float scale[2][16];
+  alignas(64) float min[2][16];  // added once per activation
 };
 inline void StoreRows(float* to, VecF x) { _mm512_store_ps(to, x); }
 
-// How a type's record is read. kOffset: what its levels are above their value. kHalves: scales are
-// per sixteen columns. kMins: a minimum is added to each value. A record is kSteps times kUnroll
-// groups; Levels<G>(record, step, j) has columns [4j, 4j + 4) of group G of the step.
+// Blocks of 256: integers per part (of 32 columns, or sixteen) and row, and two floats per row.
+struct WideScales {
+  // The factor of a part's levels. Folded types: the same twice, as 16 bits.
+  alignas(64) int32_t scale[16][16];
+  // Two parts' factors of the sums of the activations, as 16 bits: the minima, or what the levels
+  // are off by times the scale.
+  alignas(64) int32_t pairs[8][16];
+  VecF d;
+  VecF min;  // of the pairs, where they are minima
+};
+inline VecI WideU8(__m128i bytes) { return _mm512_cvtepu8_epi32(bytes); }
+inline VecI WideI8(__m128i bytes) { return _mm512_cvtepi8_epi32(bytes); }
+inline VecI LoadInts(const int32_t* p) { return _mm512_load_si512(p); }
+inline void StoreInts(int32_t* to, VecI x) { _mm512_store_si512(to, x); }
+// Two numbers of each row as 16 bits.
+inline VecI PairOf(VecI low, VecI high) {
+  return _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi32(0xffff)),
+                         _mm512_slli_epi32(high, 16));
+}
+
+// How a type's record is read. kOffset: what its levels are above their value. kMins: a minimum is
+// added to each value. kWide: blocks of 256, else two of 32, which are groups 0 and 1 of step 0.
+// Levels<G>(record, step, j) has columns [4j, 4j + 4) of group G of 32 columns of the step.
+// Wide ones only: kHalves: parts are of sixteen columns, else of 32. A record is kSteps times
+// kUnroll groups. kFolded: FoldedLevels are the levels times the part's scale. kDigits: in how many
+// signed bytes level times scale fits, kNegated: if its sign is turned.
 
 // Blocks of 32: records of two.
 template <bool kHasMins, int kLevelOffset>
 struct OfTwoBlocks {
   static constexpr int kOffset = kLevelOffset;
-  static constexpr bool kHalves = false, kMins = kHasMins;
-  static constexpr int kUnroll = 2, kSteps = 1;
+  static constexpr bool kWide = false, kMins = kHasMins;
   static constexpr int kLevelsAt = kHasMins ? 128 : 64;
   static void Scales(const uint8_t* w, RecordScales& s) {
     for (int g = 0; g < 2; ++g) {
@@ -122,9 +141,10 @@ struct PanelQ8_0 : OfTwoBlocks<false, 128> {
 };
 
 // Six-bit scales and minima of eight sub-blocks: bytes 0 to 11 of the block, a row of sixteen each.
-inline void ScaleMinsOfEight(const uint8_t* w, RecordScales& s) {
-  const VecF d = LoadHalves(w);
-  const VecF negative_dmin = Sub(Zero(), LoadHalves(w + 32));
+inline void ScaleMinsOfEight(const uint8_t* w, WideScales& s) {
+  s.d = LoadHalves(w);
+  s.min = Sub(Zero(), LoadHalves(w + 32));
+  VecI mins[8];
   const auto byte = [&](int i) { return LoadRows(w + 64 + 16 * i); };
   for (int j = 0; j < 8; ++j) {
     __m128i scale, min;
@@ -138,8 +158,20 @@ inline void ScaleMinsOfEight(const uint8_t* w, RecordScales& s) {
       scale = _mm_or_si128(AndRows(byte(j + 4), 15), high(j - 4));
       min = _mm_or_si128(AndRows(_mm_srli_epi16(byte(j + 4), 4), 15), high(j));
     }
-    StoreRows(s.scale[j], Mul(d, RowsOfU8(scale)));
-    StoreRows(s.min[j], Mul(negative_dmin, RowsOfU8(min)));
+    StoreInts(s.scale[j], WideU8(scale));
+    mins[j] = WideU8(min);
+  }
+  for (int j = 0; j < 4; ++j) StoreInts(s.pairs[j], PairOf(mins[2 * j], mins[2 * j + 1]));
+}
+
+// Scales of `kParts` parts whose levels are all off by kOffset.
+template <int kParts, int kOffset>
+inline void StoreOffsetScales(const VecI* scales, WideScales& s) {
+  const VecI minus_offset = _mm512_set1_epi32(-kOffset);
+  for (int j = 0; j < kParts; ++j) StoreInts(s.scale[j], scales[j]);
+  for (int j = 0; j < kParts / 2; ++j) {
+    StoreInts(s.pairs[j], PairOf(_mm512_mullo_epi32(scales[2 * j], minus_offset),
+                                 _mm512_mullo_epi32(scales[2 * j + 1], minus_offset)));
   }
 }
 
@@ -147,7 +179,9 @@ struct PanelQ4_K {
   static constexpr int kOffset = 0;
   static constexpr bool kHalves = false, kMins = true;
   static constexpr int kUnroll = 2, kSteps = 4;
-  static void Scales(const uint8_t* w, RecordScales& s) { ScaleMinsOfEight(w, s); }
+  static constexpr bool kWide = true, kFolded = false, kNegated = false;
+  static constexpr int kDigits = 2;
+  static void Scales(const uint8_t* w, WideScales& s) { ScaleMinsOfEight(w, s); }
   template <int G>
   static VecI Levels(const uint8_t* w, int64_t step, int j) {
     const VecI x = LoadLevels(w + 256 + 512 * step + 64 * j);
@@ -159,7 +193,9 @@ struct PanelQ5_K {
   static constexpr int kOffset = 0;
   static constexpr bool kHalves = false, kMins = true;
   static constexpr int kUnroll = 2, kSteps = 4;
-  static void Scales(const uint8_t* w, RecordScales& s) { ScaleMinsOfEight(w, s); }
+  static constexpr bool kWide = true, kFolded = false, kNegated = false;
+  static constexpr int kDigits = 2;
+  static void Scales(const uint8_t* w, WideScales& s) { ScaleMinsOfEight(w, s); }
   template <int G>
   static VecI Levels(const uint8_t* w, int64_t step, int j) {
     const VecI x = LoadLevels(w + 768 + 512 * step + 64 * j);
@@ -173,9 +209,13 @@ struct PanelQ6_K {
   static constexpr int kOffset = 32;
   static constexpr bool kHalves = true, kMins = false;
   static constexpr int kUnroll = 4, kSteps = 2;
-  static void Scales(const uint8_t* w, RecordScales& s) {
-    const VecF d = LoadHalves(w);
-    for (int j = 0; j < 16; ++j) StoreRows(s.scale[j], Mul(d, RowsOfI8(LoadRows(w + 64 + 16 * j))));
+  static constexpr bool kWide = true, kFolded = false, kNegated = false;
+  static constexpr int kDigits = 2;
+  static void Scales(const uint8_t* w, WideScales& s) {
+    s.d = LoadHalves(w);
+    VecI scales[16];
+    for (int j = 0; j < 16; ++j) scales[j] = WideI8(LoadRows(w + 64 + 16 * j));
+    StoreOffsetScales<16, kOffset>(scales, s);
   }
   template <int G>
   static VecI Levels(const uint8_t* w, int64_t step, int j) {
@@ -195,8 +235,11 @@ struct PanelQ3_K {
   static constexpr int kOffset = 4;
   static constexpr bool kHalves = true, kMins = false;
   static constexpr int kUnroll = 4, kSteps = 2;
-  static void Scales(const uint8_t* w, RecordScales& s) {
-    const VecF d = LoadHalves(w);
+  static constexpr bool kWide = true, kFolded = false, kNegated = true;
+  static constexpr int kDigits = 1;
+  static void Scales(const uint8_t* w, WideScales& s) {
+    s.d = LoadHalves(w);
+    VecI scales[16];
     const auto byte = [&](int i) { return LoadRows(w + 64 + 16 * i); };
     for (int j = 0; j < 16; ++j) {
       const __m128i low = AndRows(j < 8 ? byte(j) : _mm_srli_epi16(byte(j - 8), 4), 15);
@@ -204,8 +247,9 @@ struct PanelQ3_K {
           AndRows(_mm_srl_epi16(byte(8 + j % 4), _mm_cvtsi32_si128(2 * (j / 4))), 3);
       const __m128i scale =
           _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32));
-      StoreRows(s.scale[j], Mul(d, RowsOfI8(scale)));
+      scales[j] = WideI8(scale);
     }
+    StoreOffsetScales<16, kOffset>(scales, s);
   }
   template <int G>
   static VecI Levels(const uint8_t* w, int64_t step, int j) {
@@ -219,14 +263,31 @@ struct PanelQ2_K {
   static constexpr int kOffset = 0;
   static constexpr bool kHalves = true, kMins = true;
   static constexpr int kUnroll = 4, kSteps = 2;
-  static void Scales(const uint8_t* w, RecordScales& s) {
-    const VecF d = LoadHalves(w);
-    const VecF negative_dmin = Sub(Zero(), LoadHalves(w + 32));
-    for (int j = 0; j < 16; ++j) {
-      const __m128i both = LoadRows(w + 64 + 16 * j);
-      StoreRows(s.scale[j], Mul(d, RowsOfU8(AndRows(both, 15))));
-      StoreRows(s.min[j], Mul(negative_dmin, RowsOfU8(AndRows(_mm_srli_epi16(both, 4), 15))));
+  static constexpr bool kWide = true, kFolded = true, kNegated = false;
+  static constexpr int kDigits = 1;
+  static void Scales(const uint8_t* w, WideScales& s) {
+    s.d = LoadHalves(w);
+    s.min = Sub(Zero(), LoadHalves(w + 32));
+    // A row's byte twice, as 16 bits.
+    const VecI spread = _mm512_setr_epi64(
+        0xff01ff01ff00ff00, 0xff03ff03ff02ff02, 0xff05ff05ff04ff04, 0xff07ff07ff06ff06,
+        0xff09ff09ff08ff08, 0xff0bff0bff0aff0a, 0xff0dff0dff0cff0c, 0xff0fff0fff0eff0e);
+    const auto both = [&](int k) {
+      return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(LoadRows(w + 64 + 16 * k)), spread);
+    };
+    for (int k = 0; k < 8; ++k) {
+      const VecI first = both(2 * k), second = both(2 * k + 1);
+      const VecI low = _mm512_set1_epi16(15);
+      StoreInts(s.scale[2 * k], _mm512_and_si512(first, low));
+      StoreInts(s.scale[2 * k + 1], _mm512_and_si512(second, low));
+      StoreInts(s.pairs[k],
+                _mm512_srli_epi16(_mm512_mask_blend_epi16(0xaaaaaaaa, first, second), 4));
     }
+  }
+  // At most 3 times 15: two bytes are multiplied at once.
+  template <int G>
+  static VecI FoldedLevels(const uint8_t* w, int64_t step, int j, VecI scale) {
+    return _mm512_mullo_epi16(Levels<G>(w, step, j), scale);
   }
   template <int G>
   static VecI Levels(const uint8_t* w, int64_t step, int j) {
@@ -238,8 +299,11 @@ struct PanelIQ4_XS {
   static constexpr int kOffset = 128;
   static constexpr bool kHalves = false, kMins = false;
   static constexpr int kUnroll = 1, kSteps = 8;
-  static void Scales(const uint8_t* w, RecordScales& s) {
-    const VecF d = LoadHalves(w);
+  static constexpr bool kWide = true, kFolded = false, kNegated = false;
+  static constexpr int kDigits = 2;
+  static void Scales(const uint8_t* w, WideScales& s) {
+    s.d = LoadHalves(w);
+    VecI scales[8];
     for (int j = 0; j < 8; ++j) {
       const __m128i low = AndRows(
           _mm_srl_epi16(LoadRows(w + 64 + 32 + 16 * (j / 2)), _mm_cvtsi32_si128(4 * (j % 2))), 15);
@@ -247,8 +311,9 @@ struct PanelIQ4_XS {
           _mm_srl_epi16(LoadRows(w + 64 + 16 * (j / 4)), _mm_cvtsi32_si128(2 * (j % 4))), 3);
       const __m128i scale =
           _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32));
-      StoreRows(s.scale[j], Mul(d, RowsOfI8(scale)));
+      scales[j] = WideI8(scale);
     }
+    StoreOffsetScales<8, kOffset>(scales, s);
   }
   template <int G>
   static VecI Levels(const uint8_t* w, int64_t step, int j) {
@@ -256,6 +321,32 @@ struct PanelIQ4_XS {
     return Iq4Bytes(j < 4 ? LowNibbles(x) : HighNibbles(x));
   }
 };
+
+inline VecI Broadcast32(const uint8_t* p) {
+  int32_t value;
+  __builtin_memcpy(&value, p, 4);
+  return _mm512_set1_epi32(value);
+}
+
+// The sum of the pairs times the sums of one token's values.
+template <int kPairs>
+inline VecI AddPairs(const WideScales& s, const uint8_t* extras) {
+  VecI acc = _mm512_setzero_si512();
+  CADRE_UNROLL for (int i = 0; i < kPairs; ++i) {
+    acc = _mm512_dpwssd_epi32(acc, LoadInts(s.pairs[i]), Broadcast32(extras + kWideSumsAt + 4 * i));
+  }
+  return acc;
+}
+
+// out [16] += what the whole numbers of a block come to for one token.
+template <bool kMins, int kPairs>
+inline void AddWideSums(VecI acc, const WideScales& s, const uint8_t* extras, float* out) {
+  const VecF scale = BroadcastF32(extras);
+  VecF sum = MulAdd(_mm512_cvtepi32_ps(acc), Mul(s.d, scale), LoadF32(out));
+  if constexpr (kMins)
+    sum = MulAdd(_mm512_cvtepi32_ps(AddPairs<kPairs>(s, extras)), Mul(s.min, scale), sum);
+  StoreF32(out, sum);
+}
 
 // Calls function.template operator()<Panel...>() for the type.
 template <typename Function>

@@ -17,11 +17,10 @@ namespace cadre {
 
 constexpr int64_t kPanelRows = 16;
 constexpr int64_t kMaxTileTokens = 16;
-constexpr int64_t kTileGroup = 32;  // columns that share an activation scale
 
 // Geometry of a type's records.
 struct PanelRecord {
-  int64_t cols;   // a multiple of kTileGroup; rows are filled up with zeros
+  int64_t cols;   // of a multiple of 32; rows are filled up with zeros
   int64_t bytes;  // of sixteen rows, a multiple of 64
 };
 
@@ -64,13 +63,25 @@ static constexpr int64_t PanelBytes(DType type, int64_t cols) {
   return PanelRecords(type, cols) * PanelRecordOf(type).bytes;
 }
 
-// A tile of T tokens is a list of groups of kTileGroup columns: signed bytes [T][32], their scales
-// [T], and two numbers per token for what all levels of a type are off by: [T] of the first sixteen
-// columns (or of all), [T] of the others.
-static constexpr int64_t TileGroupBytes(int64_t tokens) { return tokens * (kTileGroup + 12); }
+// Columns that share an activation scale: as long as the type's blocks.
+static constexpr int64_t TileGroupCols(DType type) {
+  return PanelRecordOf(type).cols == 256 ? 256 : 32;
+}
+
+// A tile of T tokens is a list of groups of columns: signed bytes [T][cols], then
+//   groups of 32: their scales [T], and [T] for what all levels of a type are off by: the sum of
+//   the values times the scale for types with minima, else times -kOffset, as int32
+//   groups of 256: [T] of 64 bytes: the scale, and from byte 32 on the sums of the values as int16,
+//   of sixteen columns each or of 32, as the type has its scales
+static constexpr int64_t kWideExtraBytes = 64;
+static constexpr int64_t kWideSumsAt = 32;
+static constexpr int64_t TileGroupBytes(int64_t group_cols, int64_t tokens) {
+  return tokens * (group_cols == 256 ? 256 + kWideExtraBytes : 32 + 8);
+}
 static constexpr int64_t TileBytes(DType type, int64_t tokens, int64_t cols) {
-  return PanelRecords(type, cols) * (PanelRecordOf(type).cols / kTileGroup) *
-         TileGroupBytes(tokens);
+  const int64_t group_cols = TileGroupCols(type);
+  return PanelRecords(type, cols) * (PanelRecordOf(type).cols / group_cols) *
+         TileGroupBytes(group_cols, tokens);
 }
 
 // Tokens cut into `count` tiles as equal as can be, one tile after another.
@@ -84,9 +95,10 @@ static constexpr int64_t TileBegin(const Tiles& tiles, int64_t i) {
 }
 // Where tile i lies from a record on.
 static constexpr int64_t TileOffset(DType type, const Tiles& tiles, int64_t i, int64_t record) {
-  const int64_t groups = record * (PanelRecordOf(type).cols / kTileGroup);
+  const int64_t group_cols = TileGroupCols(type);
+  const int64_t groups = record * (PanelRecordOf(type).cols / group_cols);
   return TileBegin(tiles, i) * tiles.token_bytes +
-         groups * TileGroupBytes(TileBegin(tiles, i + 1) - TileBegin(tiles, i));
+         groups * TileGroupBytes(group_cols, TileBegin(tiles, i + 1) - TileBegin(tiles, i));
 }
 
 // sums[(p * tokens + t) * 16 + r] += the products of `records` records of row r of panel p with

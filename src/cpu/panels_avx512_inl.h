@@ -15,85 +15,126 @@ inline void AddDots(VecI& acc, VecI levels, const uint8_t* values) {
       : "+v"(acc)
       : "v"(levels), "m"(*reinterpret_cast<const int32_t*>(values)));
 }
-inline VecI Broadcast32(const uint8_t* p) {
-  int32_t value;
-  __builtin_memcpy(&value, p, 4);
-  return _mm512_set1_epi32(value);
+
+constexpr int64_t kPrefetchBytes = 4096;
+
+// Where few tokens are, the weights come from memory as fast as they are asked for.
+template <int T>
+inline void Prefetch(const uint8_t* w, int64_t record_bytes) {
+  if constexpr (T <= 4) {
+    for (int64_t i = 0; i < record_bytes; i += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes + i), _MM_HINT_T0);
+  }
 }
 
 // One group of 32 columns: T tokens times sixteen rows, into the sums.
 template <typename P, int T, int G>
-inline void AddGroup(const uint8_t* w, int64_t step, const RecordScales& s, const uint8_t* x,
-                     VecF (&sums)[T]) {
-  const int64_t group = step * P::kUnroll + G;
+inline void AddGroup(const uint8_t* w, const RecordScales& s, const uint8_t* x, VecF (&sums)[T]) {
   const uint8_t* scales = x + 32 * T;
   const uint8_t* extras = x + 36 * T;
-  constexpr int kParts = P::kHalves ? 2 : 1;
-  constexpr int kQuads = 8 / kParts;
-  CADRE_UNROLL for (int part = 0; part < kParts; ++part) {
-    VecI acc[T];
-    CADRE_UNROLL for (int t = 0; t < T; ++t) {
-      acc[t] = P::kMins || P::kOffset == 0 ? _mm512_setzero_si512()
-                                           : Broadcast32(extras + 4 * (part * T + t));
-    }
-    CADRE_UNROLL for (int q = 0; q < kQuads; ++q) {
-      const int j = part * kQuads + q;
-      const VecI levels = P::template Levels<G>(w, step, j);
-      CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(acc[t], levels, x + 32 * t + 4 * j);
-    }
-    const VecF scale = _mm512_load_ps(s.scale[group * kParts + part]);
-    CADRE_UNROLL for (int t = 0; t < T; ++t) {
-      sums[t] =
-          MulAdd(_mm512_cvtepi32_ps(acc[t]), Mul(scale, BroadcastF32(scales + 4 * t)), sums[t]);
-    }
-    if constexpr (P::kMins) {
-      const VecF min = _mm512_load_ps(s.min[group * kParts + part]);
-      CADRE_UNROLL for (int t = 0; t < T; ++t) sums[t] =
-          MulAdd(min, BroadcastF32(extras + 4 * (part * T + t)), sums[t]);
-    }
+  VecI acc[T];
+  CADRE_UNROLL for (int t = 0; t < T; ++t) {
+    acc[t] = P::kMins || P::kOffset == 0 ? _mm512_setzero_si512() : Broadcast32(extras + 4 * t);
+  }
+  CADRE_UNROLL for (int j = 0; j < 8; ++j) {
+    const VecI levels = P::template Levels<G>(w, 0, j);
+    CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(acc[t], levels, x + 32 * t + 4 * j);
+  }
+  const VecF scale = _mm512_load_ps(s.scale[G]);
+  CADRE_UNROLL for (int t = 0; t < T; ++t) {
+    sums[t] = MulAdd(_mm512_cvtepi32_ps(acc[t]), Mul(scale, BroadcastF32(scales + 4 * t)), sums[t]);
+  }
+  if constexpr (P::kMins) {
+    const VecF min = _mm512_load_ps(s.min[G]);
+    CADRE_UNROLL for (int t = 0; t < T; ++t) sums[t] =
+        MulAdd(min, BroadcastF32(extras + 4 * t), sums[t]);
   }
 }
-
-constexpr int64_t kPrefetchBytes = 4096;
 
 template <typename P, int T>
 void RunTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t record_bytes,
              float* out) {
   VecF sums[T];
   CADRE_UNROLL for (int t = 0; t < T; ++t) sums[t] = LoadF32(out + 16 * t);
-  for (int64_t r = 0; r < records; ++r) {
-    if constexpr (T <= 4) {
-      for (int64_t i = 0; i < record_bytes; i += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes + i), _MM_HINT_T0);
-    }
+  for (int64_t r = 0; r < records; ++r, w += record_bytes) {
+    Prefetch<T>(w, record_bytes);
     RecordScales s;
     P::Scales(w, s);
-    for (int64_t step = 0; step < P::kSteps; ++step) {
-      AddGroup<P, T, 0>(w, step, s, x, sums);
-      x += 44 * T;
-      if constexpr (P::kUnroll > 1) {
-        AddGroup<P, T, 1>(w, step, s, x, sums);
-        x += 44 * T;
-      }
-      if constexpr (P::kUnroll > 2) {
-        AddGroup<P, T, 2>(w, step, s, x, sums);
-        x += 44 * T;
-        AddGroup<P, T, 3>(w, step, s, x, sums);
-        x += 44 * T;
-      }
-    }
-    w += record_bytes;
+    AddGroup<P, T, 0>(w, s, x, sums);
+    x += TileGroupBytes(32, T);
+    AddGroup<P, T, 1>(w, s, x, sums);
+    x += TileGroupBytes(32, T);
   }
   CADRE_UNROLL for (int t = 0; t < T; ++t) StoreF32(out + 16 * t, sums[t]);
+}
+
+// One group of 32 columns of a block of 256: level times value times the part's scale, whole
+// numbers all.
+template <typename P, int T, int G>
+inline void AddWideGroup(const uint8_t* w, int64_t step, const WideScales& s, const uint8_t* x,
+                         VecI (&acc)[T]) {
+  constexpr int kParts = P::kHalves ? 2 : 1;
+  constexpr int kQuads = 8 / kParts;
+  const int64_t group = step * P::kUnroll + G;
+  CADRE_UNROLL for (int part = 0; part < kParts; ++part) {
+    const VecI scale = LoadInts(s.scale[group * kParts + part]);
+    if constexpr (P::kFolded) {
+      CADRE_UNROLL for (int j = part * kQuads; j < (part + 1) * kQuads; ++j) {
+        const VecI levels = P::template FoldedLevels<G>(w, step, j, scale);
+        CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(acc[t], levels, x + 256 * t + 4 * j);
+      }
+    } else {
+      VecI dots[T];
+      CADRE_UNROLL for (int t = 0; t < T; ++t) dots[t] = _mm512_setzero_si512();
+      CADRE_UNROLL for (int j = part * kQuads; j < (part + 1) * kQuads; ++j) {
+        const VecI levels = P::template Levels<G>(w, step, j);
+        CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(dots[t], levels, x + 256 * t + 4 * j);
+      }
+      CADRE_UNROLL for (int t = 0; t < T; ++t) acc[t] =
+          _mm512_add_epi32(acc[t], _mm512_mullo_epi32(dots[t], scale));
+    }
+  }
+}
+
+template <typename P, int T>
+void RunWideTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t record_bytes,
+                 float* out) {
+  constexpr int kPairs = P::kHalves ? 8 : 4;
+  for (int64_t r = 0; r < records; ++r, w += record_bytes) {
+    Prefetch<T>(w, record_bytes);
+    WideScales s;
+    P::Scales(w, s);
+    const uint8_t* extras = x + 256 * T;
+    VecI acc[T];
+    CADRE_UNROLL for (int t = 0; t < T; ++t) {
+      acc[t] =
+          P::kMins ? _mm512_setzero_si512() : AddPairs<kPairs>(s, extras + kWideExtraBytes * t);
+    }
+    for (int64_t step = 0; step < P::kSteps; ++step, x += 32 * P::kUnroll) {
+      AddWideGroup<P, T, 0>(w, step, s, x, acc);
+      if constexpr (P::kUnroll > 1) AddWideGroup<P, T, 1>(w, step, s, x + 32, acc);
+      if constexpr (P::kUnroll > 2) {
+        AddWideGroup<P, T, 2>(w, step, s, x + 64, acc);
+        AddWideGroup<P, T, 3>(w, step, s, x + 96, acc);
+      }
+    }
+    CADRE_UNROLL for (int t = 0; t < T; ++t) {
+      AddWideSums<P::kMins, kPairs>(acc[t], s, extras + kWideExtraBytes * t, out + 16 * t);
+    }
+    x += TileGroupBytes(256, T) - 256;
+  }
 }
 
 template <typename P>
 void RunTileOf(int64_t tokens, const uint8_t* w, const uint8_t* x, int64_t records,
                int64_t record_bytes, float* sums) {
   switch (tokens) {
-#define CADRE_TILE(T)                                 \
-  case T:                                             \
-    RunTile<P, T>(w, x, records, record_bytes, sums); \
+#define CADRE_TILE(T)                                       \
+  case T:                                                   \
+    if constexpr (P::kWide)                                 \
+      RunWideTile<P, T>(w, x, records, record_bytes, sums); \
+    else                                                    \
+      RunTile<P, T>(w, x, records, record_bytes, sums);     \
     break;
     CADRE_TILE(1)
     CADRE_TILE(2)
@@ -241,50 +282,92 @@ inline void PackPanel(const PanelSource& source, std::byte* panel) {
   }
 }
 
-// As RoundRow: groups of 32 to nearest even at scale amax / 127. What is not finite has a scale
-// that is not, and levels of zero.
+// `count` values to nearest even at scale amax / 127. What is not finite has a scale that is not,
+// and levels of zero. As RoundRow.
+inline float RoundGroup(const float* x, int64_t count, int8_t* values) {
+  const float scale = MaxMagnitude(x, count) / 127;
+  const float inverse = 1 / scale;
+  if (inverse > 0 && inverse < __builtin_inff()) {
+    for (int64_t i = 0; i < count; i += kLanes)
+      StoreAsI8N(values + i, LoadF32(x + i), inverse, kLanes);
+  } else {
+    __builtin_memset(values, 0, static_cast<size_t>(count));
+  }
+  return scale;
+}
+// The sums of four values each: `count` values, a multiple of 32.
+inline void SumFours(const int8_t* values, int64_t count, int32_t* sums) {
+  for (int64_t i = 0; i < count; i += 32) {
+    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + i));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + i / 4),
+                        _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), x));
+  }
+}
+
+// A row of one token within a tile of blocks of 32.
 template <typename P>
-void RoundTileOf(const TileSource& source, int64_t groups, uint8_t* tile) {
-  const int64_t tokens = source.tokens;
-  for (int64_t t = 0; t < tokens; ++t) {
-    const float* x = source.x + t * source.x_stride;
-    for (int64_t g = 0; g < groups; ++g) {
-      uint8_t* group = tile + g * TileGroupBytes(tokens);
-      auto* values = reinterpret_cast<int8_t*>(group + 32 * t);
-      float scale = 0;
-      int32_t sums[2] = {0, 0};
+void RoundTokenOf32(const float* x, int64_t cols, int64_t groups, int64_t t, int64_t tokens,
+                    uint8_t* tile) {
+  for (int64_t g = 0; g < groups; ++g, tile += TileGroupBytes(32, tokens)) {
+    auto* values = reinterpret_cast<int8_t*>(tile + 32 * t);
+    float scale = 0;
+    int32_t sum = 0;
+    if (32 * g < cols) {
+      scale = RoundGroup(x + 32 * g, 32, values);
+      int32_t fours[8];
+      SumFours(values, 32, fours);
+      for (const int32_t four : fours) sum += four;
+    } else {
       __builtin_memset(values, 0, 32);
-      if (32 * g < source.cols) {
-        scale = MaxMagnitude(x + 32 * g, 32) / 127;
-        const float inverse = 1 / scale;
-        if (inverse > 0 && inverse < __builtin_inff()) {
-          for (int64_t i = 0; i < 32; i += kLanes)
-            StoreAsI8N(values + i, LoadF32(x + 32 * g + i), inverse, kLanes);
-          for (int i = 0; i < 16; ++i) sums[0] += values[i];
-          for (int i = 16; i < 32; ++i) sums[1] += values[i];
-        }
-      }
-      if (!P::kHalves) sums[0] += sums[1];
-      __builtin_memcpy(group + 32 * tokens + 4 * t, &scale, 4);
-      for (int part = 0; part < 2; ++part) {
-        uint8_t* extra = group + 36 * tokens + 4 * (part * tokens + t);
-        if constexpr (P::kMins) {
-          const float sum = scale * static_cast<float>(sums[part]);
-          __builtin_memcpy(extra, &sum, 4);
-        } else {
-          const int32_t start = -P::kOffset * sums[part];
-          __builtin_memcpy(extra, &start, 4);
-        }
-      }
+    }
+    __builtin_memcpy(tile + 32 * tokens + 4 * t, &scale, 4);
+    uint8_t* extra = tile + 36 * tokens + 4 * t;
+    if constexpr (P::kMins) {
+      const float scaled = scale * static_cast<float>(sum);
+      __builtin_memcpy(extra, &scaled, 4);
+    } else {
+      const int32_t start = -P::kOffset * sum;
+      __builtin_memcpy(extra, &start, 4);
     }
   }
 }
 
+template <typename P>
+void RoundTokenOf256(const float* x, int64_t groups, int64_t t, int64_t tokens, uint8_t* tile) {
+  constexpr int kFours = P::kHalves ? 4 : 8;
+  for (int64_t g = 0; g < groups; ++g, tile += TileGroupBytes(256, tokens)) {
+    auto* values = reinterpret_cast<int8_t*>(tile + 256 * t);
+    uint8_t* extra = tile + 256 * tokens + kWideExtraBytes * t;
+    const float scale = RoundGroup(x + 256 * g, 256, values);
+    int32_t fours[64];
+    SumFours(values, 256, fours);
+    int16_t sums[64 / kFours];
+    for (int i = 0; i < 64 / kFours; ++i) {
+      int32_t sum = 0;
+      for (int k = 0; k < kFours; ++k) sum += fours[kFours * i + k];
+      sums[i] = static_cast<int16_t>(sum);
+    }
+    __builtin_memset(extra, 0, kWideExtraBytes);
+    __builtin_memcpy(extra, &scale, 4);
+    __builtin_memcpy(extra + kWideSumsAt, sums, sizeof sums);
+  }
+}
+
 inline void RoundTile(const TileSource& source, std::byte* tile) {
-  const PanelRecord record = PanelRecordOf(source.type);
-  const int64_t groups = PanelRecords(source.type, source.cols) * (record.cols / kTileGroup);
+  const int64_t group_cols = TileGroupCols(source.type);
+  const int64_t groups =
+      PanelRecords(source.type, source.cols) * (PanelRecordOf(source.type).cols / group_cols);
+  auto* to = reinterpret_cast<uint8_t*>(tile);
   WithPanel(source.type, [&](auto panel) {
-    RoundTileOf<decltype(panel)>(source, groups, reinterpret_cast<uint8_t*>(tile));
+    using P = decltype(panel);
+    for (int64_t t = 0; t < source.tokens; ++t) {
+      const float* x = source.x + t * source.x_stride;
+      if constexpr (P::kWide) {
+        RoundTokenOf256<P>(x, groups, t, source.tokens, to);
+      } else {
+        RoundTokenOf32<P>(x, source.cols, groups, t, source.tokens, to);
+      }
+    }
   });
 }
 

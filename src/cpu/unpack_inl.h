@@ -267,26 +267,26 @@ inline void UnpackRow(DType type, const std::byte* row, int64_t cols, ByteRows r
   ZeroTail(rows, r, cols);
 }
 
-// Row r of `rows` from floats: groups of 32 rounded to nearest even at scale amax / 127, with the
-// sums of the rounded values. A group that is not finite has a scale that is not, so that the sums
-// show it.
-inline void RoundRow(const float* x, int64_t cols, ByteRows rows, int64_t r) {
-  for (int64_t g = 0; g < cols / 32; ++g) {
-    int8_t* values = ValuesOf(rows, r) + 32 * g;
-    const float scale = MaxMagnitude(x + 32 * g, 32) / 127;
+// Row r of `rows` from floats: groups of `group` values, a multiple of 32, rounded to nearest even
+// at scale amax / 127, with the sums of sixteen rounded values each. A group that is not finite has
+// a scale that is not, so that the sums show it.
+inline void RoundRow(const float* x, int64_t cols, int64_t group, ByteRows rows, int64_t r) {
+  for (int64_t begin = 0; begin < cols; begin += group) {
+    int8_t* values = ValuesOf(rows, r) + begin;
+    const float scale = MaxMagnitude(x + begin, group) / 127;
     const float inverse = 1 / scale;
-    int32_t sums[2] = {0, 0};
     if (inverse > 0 && inverse < __builtin_inff()) {
-      for (int64_t i = 0; i < 32; i += kLanes)
-        StoreAsI8N(values + i, LoadF32(x + 32 * g + i), inverse, kLanes);
-      for (int64_t i = 0; i < 16; ++i) sums[0] += values[i];
-      for (int64_t i = 16; i < 32; ++i) sums[1] += values[i];
+      for (int64_t i = 0; i < group; i += kLanes)
+        StoreAsI8N(values + i, LoadF32(x + begin + i), inverse, kLanes);
     } else {
-      for (int64_t i = 0; i < 32; ++i) values[i] = 0;
+      for (int64_t i = 0; i < group; ++i) values[i] = 0;
     }
-    FillScales(ScalesOf(rows, r) + 8 * g, 8, scale);
-    for (int64_t i = 0; i < 2; ++i)
-      OffsetsOf(rows, r)[2 * g + i] = scale * static_cast<float>(sums[i]);
+    FillScales(ScalesOf(rows, r) + begin / 4, group / 4, scale);
+    for (int64_t k = 0; k < group / 16; ++k) {
+      int32_t sum = 0;
+      for (int64_t i = 16 * k; i < 16 * k + 16; ++i) sum += values[i];
+      OffsetsOf(rows, r)[begin / 16 + k] = scale * static_cast<float>(sum);
+    }
   }
   ZeroTail(rows, r, cols);
 }

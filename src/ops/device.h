@@ -23,9 +23,13 @@ namespace cadre {
 // What a matmul does to its input before multiplying with quantised weights.
 enum class ActivationType {
   kF32,   // nothing: the exact path
-  kInt8,  // rounds groups of 32 values to int8 with a float scale amax/127 (nearest, ties to even);
-          // float weights: nothing
+  kInt8,  // rounds groups of ActivationGroup(weight type) values to int8 with a float scale
+          // amax/127 (nearest, ties to even); float weights: nothing
 };
+
+// As many as the blocks of the weights have, 32 or 256: then what a block adds is a whole number
+// times two scales.
+inline int64_t ActivationGroup(DType weight_type) { return Info(weight_type).block_elems; }
 
 // Which pairs of a head rotate together, as its rows of wq and wk lie.
 enum class RopeLayout {

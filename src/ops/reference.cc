@@ -37,12 +37,11 @@ Int8Group RoundToInt8(std::span<const float> values) {
   return group;
 }
 
-std::vector<double> RoundedActivations(std::span<const float> x) {
-  constexpr size_t kGroup = 32;
+std::vector<double> RoundedActivations(std::span<const float> x, size_t group_size) {
   std::vector<double> rounded(x.size());
-  for (size_t begin = 0; begin < x.size(); begin += kGroup) {
-    const auto group = RoundToInt8(x.subspan(begin, kGroup));
-    for (size_t i = 0; i < kGroup; ++i)
+  for (size_t begin = 0; begin < x.size(); begin += group_size) {
+    const auto group = RoundToInt8(x.subspan(begin, group_size));
+    for (size_t i = 0; i < group_size; ++i)
       rounded[begin + i] = static_cast<double>(group.scale) * group.levels[i];
   }
   return rounded;
@@ -179,8 +178,9 @@ class ReferenceDevice : public Device {
     std::vector<std::vector<double>> rows;
     for (int64_t t = 0; t < x.rows; ++t) {
       const bool round = activation == ActivationType::kInt8 && IsQuantised(w.type);
-      rows.push_back(round ? RoundedActivations(x.row_span(t))
-                           : std::vector<double>(x.row(t), x.row(t) + x.cols));
+      rows.push_back(
+          round ? RoundedActivations(x.row_span(t), static_cast<size_t>(ActivationGroup(w.type)))
+                : std::vector<double>(x.row(t), x.row(t) + x.cols));
     }
     for (int64_t n = 0; n < w.rows; ++n) {
       const auto weights = DecodedRow(w, n);
