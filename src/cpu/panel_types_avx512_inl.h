@@ -67,8 +67,7 @@ inline VecI LoadInts(const int32_t* p) { return _mm512_load_si512(p); }
 inline void StoreInts(int32_t* to, VecI x) { _mm512_store_si512(to, x); }
 // Two numbers of each row as 16 bits.
 inline VecI PairOf(VecI low, VecI high) {
-  return _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi32(0xffff)),
-                         _mm512_slli_epi32(high, 16));
+  return _mm512_mask_blend_epi16(0xaaaaaaaa, low, _mm512_slli_epi32(high, 16));
 }
 
 // How a type's record is read. kOffset: what its levels are above their value. kMins: a minimum is
@@ -167,11 +166,11 @@ inline void ScaleMinsOfEight(const uint8_t* w, WideScales& s) {
 // Scales of `kParts` parts whose levels are all off by kOffset.
 template <int kParts, int kOffset>
 inline void StoreOffsetScales(const VecI* scales, WideScales& s) {
-  const VecI minus_offset = _mm512_set1_epi32(-kOffset);
+  const VecI minus_offset = _mm512_set1_epi16(-kOffset);
   for (int j = 0; j < kParts; ++j) StoreInts(s.scale[j], scales[j]);
   for (int j = 0; j < kParts / 2; ++j) {
-    StoreInts(s.pairs[j], PairOf(_mm512_mullo_epi32(scales[2 * j], minus_offset),
-                                 _mm512_mullo_epi32(scales[2 * j + 1], minus_offset)));
+    const VecI pair = PairOf(scales[2 * j], scales[2 * j + 1]);
+    StoreInts(s.pairs[j], _mm512_mullo_epi16(pair, minus_offset));
   }
 }
 

@@ -17,6 +17,7 @@ inline void AddDots(VecI& acc, VecI levels, const uint8_t* values) {
 }
 
 constexpr int64_t kPrefetchBytes = 4096;
+constexpr int kFewChains = 6;
 
 // Where few tokens are, the weights come from memory as fast as they are asked for.
 template <int T>
@@ -78,21 +79,27 @@ inline void AddWideGroup(const uint8_t* w, int64_t step, const WideScales& s, co
   const int64_t group = step * P::kUnroll + G;
   CADRE_UNROLL for (int part = 0; part < kParts; ++part) {
     const VecI scale = LoadInts(s.scale[group * kParts + part]);
-    if constexpr (P::kFolded) {
+    // A sum waits five cycles for the one before: with few tokens the parts have sums of their own.
+    if constexpr (P::kFolded && T > kFewChains) {
       CADRE_UNROLL for (int j = part * kQuads; j < (part + 1) * kQuads; ++j) {
         const VecI levels = P::template FoldedLevels<G>(w, step, j, scale);
         CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(acc[t], levels, x + 256 * t + 4 * j);
       }
-    } else {
-      VecI dots[T];
-      CADRE_UNROLL for (int t = 0; t < T; ++t) dots[t] = _mm512_setzero_si512();
-      CADRE_UNROLL for (int j = part * kQuads; j < (part + 1) * kQuads; ++j) {
-        const VecI levels = P::template Levels<G>(w, step, j);
-        CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(dots[t], levels, x + 256 * t + 4 * j);
-      }
-      CADRE_UNROLL for (int t = 0; t < T; ++t) acc[t] =
-          _mm512_add_epi32(acc[t], _mm512_mullo_epi32(dots[t], scale));
+      continue;
     }
+    VecI dots[T];
+    CADRE_UNROLL for (int t = 0; t < T; ++t) dots[t] = _mm512_setzero_si512();
+    CADRE_UNROLL for (int j = part * kQuads; j < (part + 1) * kQuads; ++j) {
+      VecI levels;
+      if constexpr (P::kFolded) {
+        levels = P::template FoldedLevels<G>(w, step, j, scale);
+      } else {
+        levels = P::template Levels<G>(w, step, j);
+      }
+      CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(dots[t], levels, x + 256 * t + 4 * j);
+    }
+    CADRE_UNROLL for (int t = 0; t < T; ++t) acc[t] =
+        _mm512_add_epi32(acc[t], P::kFolded ? dots[t] : _mm512_mullo_epi32(dots[t], scale));
   }
 }
 
