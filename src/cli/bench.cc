@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <set>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -16,6 +18,7 @@
 #include "cli/output.h"
 #include "cli/session.h"
 #include "cpu/limits.h"
+#include "model/kv_cache.h"
 #include "model/presets.h"
 #include "model/synthetic.h"
 
@@ -28,7 +31,7 @@ struct BenchCommand {
   std::string model, preset;
   std::string type = "q4_0";
   int64_t layers = 0;
-  int64_t prompt = 512, generate = 64, depth = 0;
+  int64_t prompt = 512, generate = 64, depth = 0, batch = 1;
   int repeat = 5;
   bool json = false;
 };
@@ -47,9 +50,10 @@ Spread SpreadOf(std::vector<double> values) {
 
 // What the weights of a model cost.
 struct Work {
-  double bytes_per_token = 0;  // read for one token that is generated
-  double operations_per_prompt =
-      0;  // multiplications and additions with weights, of a whole prompt
+  double shared_bytes = 0;           // read for any token
+  double expert_bytes = 0;           // of one expert of one layer
+  double bytes_per_step = 0;         // read for one token of each sequence of the batch
+  double operations_per_prompt = 0;  // products and sums with weights, of a whole prompt
 };
 
 double Values(const Weight& w) { return static_cast<double>(w.rows) * static_cast<double>(w.cols); }
@@ -62,19 +66,21 @@ Work WorkOf(const Model& model, int64_t prompt) {
   for (size_t l = 0; l < model.weights.layers.size(); ++l) {
     const LayerWeights& layer = model.weights.layers[l];
     for (const Weight* w : {&layer.wq, &layer.wk, &layer.wv, &layer.wo}) {
-      work.bytes_per_token += static_cast<double>(w->bytes());
+      work.shared_bytes += static_cast<double>(w->bytes());
       products += tokens * Values(*w);
     }
     // In the last layer only the last token's experts are run.
     const bool last = l + 1 == model.weights.layers.size();
     const ExpertWeights& expert = layer.experts[0];
     for (const Weight* w : {&expert.w1, &expert.w2, &expert.w3}) {
-      work.bytes_per_token += top_k * static_cast<double>(w->bytes());
+      if (l == 0) work.expert_bytes += static_cast<double>(w->bytes());
       products += (last ? 1 : tokens) * top_k * Values(*w);
     }
   }
-  work.bytes_per_token += static_cast<double>(model.weights.head.bytes());
+  work.shared_bytes += static_cast<double>(model.weights.head.bytes());
   products += Values(model.weights.head);
+  work.bytes_per_step = work.shared_bytes + static_cast<double>(model.weights.layers.size()) *
+                                                top_k * work.expert_bytes;
   work.operations_per_prompt = 2 * products;
   return work;
 }
@@ -127,6 +133,109 @@ std::vector<int32_t> RandomIds(int64_t count, int64_t vocab, Random& random) {
   return ids;
 }
 
+// Sequences that grow side by side, one random token each per step.
+class Batched {
+ public:
+  Batched(Bench& bench, const BenchCommand& command)
+      : bench_(bench),
+        kv_type_(command.run.Sequence().kv_type),
+        pool_(bench.model->config.kv_shape(kv_type_)),
+        activations_(bench.model->config, Activations::Keep::kOneLayer),
+        logits_(command.batch * bench.model->config.vocab_size) {
+    options_.activation = command.run.Sequence().activation;
+    options_.observer = &count_experts_;
+    for (int64_t i = 0; i < command.batch; ++i) caches_.emplace_back(pool_);
+  }
+
+  // Runs `ids` in front of every sequence, which is empty before.
+  void Fill(std::span<const int32_t> ids) {
+    for (KvCache& cache : caches_) cache.Truncate(0);
+    depth_ = 0;
+    for (size_t begin = 0; begin < ids.size(); begin += Sequence::kChunk) {
+      const auto chunk = ids.subspan(begin, std::min<size_t>(Sequence::kChunk, ids.size() - begin));
+      for (size_t s = 0; s < caches_.size(); ++s) {
+        std::vector<int64_t> positions(chunk.size());
+        std::iota(positions.begin(), positions.end(), depth_);
+        Run(chunk, positions, std::vector<int32_t>(chunk.size(), static_cast<int32_t>(s)), {});
+      }
+      depth_ += std::ssize(chunk);
+    }
+  }
+
+  void Step(std::span<const int32_t> ids) {
+    std::vector<int32_t> sequence_of_row(ids.size());
+    std::vector<int64_t> wanted(ids.size());
+    std::iota(sequence_of_row.begin(), sequence_of_row.end(), 0);
+    std::iota(wanted.begin(), wanted.end(), 0);
+    Run(ids, std::vector<int64_t>(ids.size(), depth_), sequence_of_row, wanted);
+    ++depth_;
+  }
+
+  // Experts that ran since the last time, all layers together.
+  double TakeExperts() { return static_cast<double>(std::exchange(experts_, 0)); }
+
+ private:
+  void Run(std::span<const int32_t> ids, const std::vector<int64_t>& positions,
+           const std::vector<int32_t>& sequence_of_row, const std::vector<int64_t>& wanted) {
+    std::vector<KvSequence> views;
+    for (KvCache& cache : caches_) {
+      cache.Reserve(positions.back() + 1);
+      views.push_back(cache.view());
+    }
+    const Batch batch{.ids = ids,
+                      .positions = positions,
+                      .sequence_of_row = sequence_of_row,
+                      .sequences = views,
+                      .kv_type = kv_type_,
+                      .wanted_rows = wanted,
+                      .router_limits = {}};
+    Forward(*bench_.model, *bench_.experts, *bench_.device, batch, options_, activations_,
+            {logits_.data(), std::ssize(wanted), bench_.model->config.vocab_size});
+  }
+
+  void CountExperts(const Routing& routing) {
+    std::set<int32_t> seen;
+    for (int64_t t = 0; t < routing.experts.rows; ++t) {
+      for (int64_t c = 0; c < routing.experts.cols; ++c) seen.insert(routing.experts.row(t)[c]);
+    }
+    experts_ += std::ssize(seen);
+  }
+
+  Bench& bench_;
+  KvType kv_type_;
+  KvPagePool pool_;
+  std::vector<KvCache> caches_;
+  Activations activations_;
+  Buffer<float> logits_;
+  ForwardOptions options_;
+  int64_t depth_ = 0;
+  int64_t experts_ = 0;
+  RoutingObserver count_experts_ = [this](int64_t, const Routing& r) { CountExperts(r); };
+};
+
+// Tokens per second of all sequences together.
+Spread MeasureBatch(Bench& bench, const BenchCommand& command, Work& work) {
+  const int64_t vocab = bench.model->config.vocab_size;
+  Random random(command.shared.seed + 2);
+  Batched sequences(bench, command);
+  const auto prefix = RandomIds(command.depth, vocab, random);
+  std::vector<double> rates;
+  Progress progress("measuring batches", command.repeat + 1);
+  for (int i = -1; i < command.repeat; ++i) {  // the first one warms up
+    sequences.Fill(prefix);
+    sequences.TakeExperts();
+    const Stopwatch watch;
+    for (int64_t n = 0; n < command.generate; ++n)
+      sequences.Step(RandomIds(command.batch, vocab, random));
+    const double seconds = watch.Seconds();
+    const auto steps = static_cast<double>(command.generate);
+    work.bytes_per_step = work.shared_bytes + sequences.TakeExperts() / steps * work.expert_bytes;
+    progress.Update(i + 2);
+    if (i >= 0) rates.push_back(steps * static_cast<double>(command.batch) / seconds);
+  }
+  return SpreadOf(rates);
+}
+
 Measured Measure(Bench& bench, const BenchCommand& command) {
   const int64_t vocab = bench.model->config.vocab_size;
   Random random(command.shared.seed + 1);
@@ -145,7 +254,9 @@ Measured Measure(Bench& bench, const BenchCommand& command) {
     sequence.Append(ids, row);
     const double prompt_s = prompt_watch.Seconds();
     const Stopwatch generate_watch;
-    for (const int32_t id : next) sequence.Append({&id, 1}, row);
+    if (command.batch == 1) {
+      for (const int32_t id : next) sequence.Append({&id, 1}, row);
+    }
     const double generate_s = generate_watch.Seconds();
     progress->Update(i + 2);
     if (i < 0) continue;
@@ -159,6 +270,8 @@ Measured Measure(Bench& bench, const BenchCommand& command) {
                     WorkOf(*bench.model, command.prompt),
                     {},
                     0};
+  if (command.batch > 1 && command.generate > 0)
+    measured.generate = MeasureBatch(bench, command, measured.work);
   measured.limits =
       MeasureLimits(command.shared.isa.empty() ? DetectIsa() : ParseIsa(command.shared.isa),
                     bench.device->threads());
@@ -172,9 +285,9 @@ struct Shares {
   double gigabytes_per_s, fraction_of_stream, prompt_gops, fraction_of_integer_peak;
 };
 
-Shares SharesOf(const Measured& m, int64_t prompt) {
+Shares SharesOf(const Measured& m, int64_t prompt, double batch) {
   Shares shares{};
-  shares.gigabytes_per_s = m.generate.median * m.work.bytes_per_token * 1e-9;
+  shares.gigabytes_per_s = m.generate.median / batch * m.work.bytes_per_step * 1e-9;
   shares.fraction_of_stream = shares.gigabytes_per_s / m.limits.stream_gigabytes_per_s;
   shares.prompt_gops =
       m.prompt.median / static_cast<double>(prompt) * m.work.operations_per_prompt * 1e-9;
@@ -187,15 +300,17 @@ OrderedJson ToJson(const Spread& spread) {
 }
 
 void PrintResult(const Measured& m, const BenchCommand& command) {
-  const Shares s = SharesOf(m, command.prompt);
+  const auto batch = static_cast<double>(command.batch);
+  const Shares s = SharesOf(m, command.prompt, batch);
   if (command.json) {
     return PrintJson({{"prompt_tokens", command.prompt},
                       {"generate_tokens", command.generate},
                       {"depth", command.depth},
+                      {"batch", command.batch},
                       {"repeat", command.repeat},
                       {"prompt_tokens_per_s", ToJson(m.prompt)},
                       {"generate_tokens_per_s", ToJson(m.generate)},
-                      {"bytes_per_token", m.work.bytes_per_token},
+                      {"bytes_per_token", m.work.bytes_per_step / batch},
                       {"gigabytes_per_s", s.gigabytes_per_s},
                       {"stream_gigabytes_per_s", m.limits.stream_gigabytes_per_s},
                       {"fraction_of_stream", s.fraction_of_stream},
@@ -216,8 +331,9 @@ void PrintResult(const Measured& m, const BenchCommand& command) {
         "generate  {:8.1f} tokens/s  ({:.1f} to {:.1f})  {} per token: {:.1f} GB/s, {:.0f} % of "
         "the "
         "stream's {:.1f}\n",
-        m.generate.median, m.generate.min, m.generate.max, ShortBytes(m.work.bytes_per_token),
-        s.gigabytes_per_s, 100 * s.fraction_of_stream, m.limits.stream_gigabytes_per_s);
+        m.generate.median, m.generate.min, m.generate.max,
+        ShortBytes(m.work.bytes_per_step / batch), s.gigabytes_per_s, 100 * s.fraction_of_stream,
+        m.limits.stream_gigabytes_per_s);
   }
   if (m.limits.matrix_gops > 0) {
     text += fmt::format("          that peak is of vector products; the matrix unit's is {:.0f}\n",
@@ -256,6 +372,11 @@ void AddBenchCommand(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--depth", options->depth, "Tokens that stand before the prompt, not counted")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--batch", options->batch,
+                   "Sequences that generate side by side, behind --depth tokens each")
+      ->check(CLI::Range(int64_t{1}, int64_t{1024}))
       ->capture_default_str();
   command->add_option("--repeat", options->repeat, "Runs; the median counts")
       ->check(CLI::Range(1, 1000))
