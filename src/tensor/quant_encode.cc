@@ -10,11 +10,12 @@
 namespace cadre {
 namespace {
 
-using Encode = void (*)(const float* x, std::byte* block);
+// `w`: what each value weighs.
+using Encode = void (*)(const float* x, const float* w, std::byte* block);
 
-void EncodeF16(const float* x, std::byte* block) { WriteF16(*x, block); }
+void EncodeF16(const float* x, const float*, std::byte* block) { WriteF16(*x, block); }
 
-void EncodeBF16(const float* x, std::byte* block) {
+void EncodeBF16(const float* x, const float*, std::byte* block) {
   const BF16 bits = ToBF16(*x);
   std::memcpy(block, &bits, sizeof bits);
 }
@@ -57,10 +58,10 @@ void EncodeSymmetric32(const float* x, int half, std::byte* block, std::byte* pa
   PackLevels32(levels, pairs, high);
 }
 
-void EncodeQ4_0(const float* x, std::byte* block) {
+void EncodeQ4_0(const float* x, const float*, std::byte* block) {
   EncodeSymmetric32(x, 8, block, block + 2, nullptr);
 }
-void EncodeQ5_0(const float* x, std::byte* block) {
+void EncodeQ5_0(const float* x, const float*, std::byte* block) {
   EncodeSymmetric32(x, 16, block, block + 6, block + 2);
 }
 
@@ -81,14 +82,60 @@ void EncodeAffine32(const float* x, int max_level, std::byte* block, std::byte* 
   PackLevels32(levels, pairs, high);
 }
 
-void EncodeQ4_1(const float* x, std::byte* block) {
+void EncodeQ4_1(const float* x, const float*, std::byte* block) {
   EncodeAffine32(x, 15, block, block + 4, nullptr);
 }
-void EncodeQ5_1(const float* x, std::byte* block) {
+void EncodeQ5_1(const float* x, const float*, std::byte* block) {
   EncodeAffine32(x, 31, block, block + 8, block + 4);
 }
 
-void EncodeQ8_0(const float* x, std::byte* block) {
+// The weighted counterparts of the four above: scales searched.
+template <size_t kLevels>
+void SearchSymmetric32(const float* x, const float* w, const std::array<int8_t, kLevels>& of,
+                       std::byte* block, std::byte* pairs, std::byte* high) {
+  int8_t level[32];
+  WriteF16(SearchLevels({x, 32}, w, of, level), block);
+  int levels[32];
+  for (int i = 0; i < 32; ++i) levels[i] = level[i] - of[0];
+  PackLevels32(levels, pairs, high);
+}
+
+void SearchAffine32(const float* x, const float* w, int max_level, std::byte* block,
+                    std::byte* pairs, std::byte* high) {
+  uint8_t q[32];
+  const Line line = SearchLine({x, 32}, w, max_level, q);
+  WriteF16(line.d, block);
+  WriteF16(line.m, block + 2);
+  int levels[32];
+  std::copy_n(q, 32, levels);
+  PackLevels32(levels, pairs, high);
+}
+
+template <size_t kLevels>
+constexpr std::array<int8_t, kLevels> SymmetricLevels() {
+  std::array<int8_t, kLevels> levels{};
+  for (size_t i = 0; i < kLevels; ++i)
+    levels[i] = static_cast<int8_t>(static_cast<int>(i) - static_cast<int>(kLevels / 2));
+  return levels;
+}
+constexpr auto kFourBitLevels = SymmetricLevels<16>();
+constexpr auto kFiveBitLevels = SymmetricLevels<32>();
+constexpr auto kSixBitLevels = SymmetricLevels<64>();
+
+void SearchQ4_0(const float* x, const float* w, std::byte* block) {
+  SearchSymmetric32(x, w, kFourBitLevels, block, block + 2, nullptr);
+}
+void SearchQ5_0(const float* x, const float* w, std::byte* block) {
+  SearchSymmetric32(x, w, kFiveBitLevels, block, block + 6, block + 2);
+}
+void SearchQ4_1(const float* x, const float* w, std::byte* block) {
+  SearchAffine32(x, w, 15, block, block + 4, nullptr);
+}
+void SearchQ5_1(const float* x, const float* w, std::byte* block) {
+  SearchAffine32(x, w, 31, block, block + 8, block + 4);
+}
+
+void EncodeQ8_0(const float* x, const float*, std::byte* block) {
   const float d = std::abs(ExtremeOf32(x)) / 127;
   const float inverse = Inverse(d);
   WriteF16(NearestF16(d), block);
@@ -97,8 +144,8 @@ void EncodeQ8_0(const float* x, std::byte* block) {
   }
 }
 
-void EncodeQ2_K(const float* x, std::byte* block) {
-  const AffineBlock found = SearchAffineBlock(x, {.sub_size = 16, .max_q = 3, .max_scale = 15});
+void EncodeQ2_K(const float* x, const float* w, std::byte* block) {
+  const AffineBlock found = SearchAffineBlock(x, w, {.sub_size = 16, .max_q = 3, .max_scale = 15});
   std::memset(block, 0, 80);
   for (int j = 0; j < 16; ++j)
     block[j] = static_cast<std::byte>(found.scale[j] | found.min[j] << 4);
@@ -112,9 +159,9 @@ void EncodeQ2_K(const float* x, std::byte* block) {
 
 constexpr int8_t kThreeBitLevels[] = {-4, -3, -2, -1, 0, 1, 2, 3};
 
-void EncodeQ3_K(const float* x, std::byte* block) {
+void EncodeQ3_K(const float* x, const float* w, std::byte* block) {
   const LevelBlock found = SearchLevelBlock(
-      x, {.sub_size = 16, .levels = kThreeBitLevels, .min_scale = -32, .max_scale = 31});
+      x, w, {.sub_size = 16, .levels = kThreeBitLevels, .min_scale = -32, .max_scale = 31});
   std::memset(block, 0, 108);
   for (int i = 0; i < 256; ++i) {
     const PlaceIn256 at(i);
@@ -131,9 +178,10 @@ void EncodeQ3_K(const float* x, std::byte* block) {
 }
 
 // Q4_K, and Q5_K where `high` takes the fifth bits.
-void EncodeAffine256(const float* x, std::byte* block, std::byte* high, std::byte* qs) {
-  const AffineBlock found =
-      SearchAffineBlock(x, {.sub_size = 32, .max_q = high == nullptr ? 15 : 31, .max_scale = 63});
+void EncodeAffine256(const float* x, const float* w, std::byte* block, std::byte* high,
+                     std::byte* qs) {
+  const AffineBlock found = SearchAffineBlock(
+      x, w, {.sub_size = 32, .max_q = high == nullptr ? 15 : 31, .max_scale = 63});
   WriteF16(found.d, block);
   WriteF16(found.dmin, block + 2);
   std::memset(block + 4, 0, 12);
@@ -157,22 +205,16 @@ void EncodeAffine256(const float* x, std::byte* block, std::byte* high, std::byt
   }
 }
 
-void EncodeQ4_K(const float* x, std::byte* block) {
-  EncodeAffine256(x, block, nullptr, block + 16);
+void EncodeQ4_K(const float* x, const float* w, std::byte* block) {
+  EncodeAffine256(x, w, block, nullptr, block + 16);
 }
-void EncodeQ5_K(const float* x, std::byte* block) {
-  EncodeAffine256(x, block, block + 16, block + 48);
+void EncodeQ5_K(const float* x, const float* w, std::byte* block) {
+  EncodeAffine256(x, w, block, block + 16, block + 48);
 }
 
-constexpr auto kSixBitLevels = [] {
-  std::array<int8_t, 64> levels{};
-  for (int i = 0; i < 64; ++i) levels[static_cast<size_t>(i)] = static_cast<int8_t>(i - 32);
-  return levels;
-}();
-
-void EncodeQ6_K(const float* x, std::byte* block) {
+void EncodeQ6_K(const float* x, const float* w, std::byte* block) {
   const LevelBlock found = SearchLevelBlock(
-      x, {.sub_size = 16, .levels = kSixBitLevels, .min_scale = -128, .max_scale = 127});
+      x, w, {.sub_size = 16, .levels = kSixBitLevels, .min_scale = -128, .max_scale = 127});
   std::memset(block, 0, 192);
   for (int i = 0; i < 256; ++i) {
     const PlaceIn256 at(i);
@@ -195,15 +237,15 @@ void PackIq4(const int8_t* level, std::byte* pairs) {
   PackLevels32(places, pairs, nullptr);
 }
 
-void EncodeIQ4_NL(const float* x, std::byte* block) {
+void EncodeIQ4_NL(const float* x, const float* w, std::byte* block) {
   int8_t level[32];
-  WriteF16(SearchLevels({x, 32}, kIq4Levels, level), block);
+  WriteF16(SearchLevels({x, 32}, w, kIq4Levels, level), block);
   PackIq4(level, block + 2);
 }
 
-void EncodeIQ4_XS(const float* x, std::byte* block) {
+void EncodeIQ4_XS(const float* x, const float* w, std::byte* block) {
   const LevelBlock found = SearchLevelBlock(
-      x, {.sub_size = 32, .levels = kIq4Levels, .min_scale = -32, .max_scale = 31});
+      x, w, {.sub_size = 32, .levels = kIq4Levels, .min_scale = -32, .max_scale = 31});
   WriteF16(found.d, block);
   std::memset(block + 2, 0, 6);
   for (int j = 0; j < 8; ++j) {
@@ -214,7 +256,14 @@ void EncodeIQ4_XS(const float* x, std::byte* block) {
   }
 }
 
-Encode EncodeOf(DType type) {
+// Weights of values that weigh alike.
+constexpr auto kAlike = [] {
+  std::array<float, kSuperBlock> ones{};
+  ones.fill(1);
+  return ones;
+}();
+
+Encode EncodeOf(DType type, bool weighted) {
   switch (type) {
     case DType::kF32:
       break;
@@ -223,13 +272,13 @@ Encode EncodeOf(DType type) {
     case DType::kBF16:
       return EncodeBF16;
     case DType::kQ4_0:
-      return EncodeQ4_0;
+      return weighted ? SearchQ4_0 : EncodeQ4_0;
     case DType::kQ4_1:
-      return EncodeQ4_1;
+      return weighted ? SearchQ4_1 : EncodeQ4_1;
     case DType::kQ5_0:
-      return EncodeQ5_0;
+      return weighted ? SearchQ5_0 : EncodeQ5_0;
     case DType::kQ5_1:
-      return EncodeQ5_1;
+      return weighted ? SearchQ5_1 : EncodeQ5_1;
     case DType::kQ8_0:
       return EncodeQ8_0;
     case DType::kQ2_K:
@@ -253,18 +302,23 @@ Encode EncodeOf(DType type) {
 
 }  // namespace
 
-void EncodeRow(DType type, std::span<const float> values, std::byte* bytes) {
+void EncodeRow(DType type, std::span<const float> values, std::byte* bytes,
+               std::span<const float> importance) {
   const auto& info = Info(type);
   CADRE_CHECK(values.size() % static_cast<size_t>(info.block_elems) == 0);
+  CADRE_CHECK(importance.empty() || importance.size() == values.size());
   if (values.empty()) return;
   if (type == DType::kF32) {
     std::memcpy(bytes, values.data(), values.size_bytes());
     return;
   }
-  const Encode encode = EncodeOf(type);
+  const Encode encode = EncodeOf(type, !importance.empty());
   const auto num_blocks = static_cast<int64_t>(values.size()) / info.block_elems;
-  for (int64_t b = 0; b < num_blocks; ++b)
-    encode(values.data() + b * info.block_elems, bytes + b * info.block_bytes);
+  for (int64_t b = 0; b < num_blocks; ++b) {
+    const int64_t begin = b * info.block_elems;
+    encode(values.data() + begin, importance.empty() ? kAlike.data() : importance.data() + begin,
+           bytes + b * info.block_bytes);
+  }
 }
 
 }  // namespace cadre

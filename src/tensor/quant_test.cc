@@ -203,6 +203,88 @@ TEST(Quant, ErrorsAreWhatTheBitsAllow) {
   EXPECT_EQ(std::size(most), kBlockTypes.size());
 }
 
+std::vector<float> RoundTrip(DType type, const std::vector<float>& values,
+                             const std::vector<float>& importance) {
+  std::vector<std::byte> bytes(
+      static_cast<size_t>(RowBytes(type, static_cast<int64_t>(values.size()))));
+  EncodeRow(type, values, bytes.data(), importance);
+  std::vector<float> out(values.size());
+  DecodeRow(type, bytes.data(), out);
+  return out;
+}
+
+// Of squares of normals, as those of a layer's inputs are: a few columns weigh most.
+std::vector<float> Importances(int64_t count, uint64_t seed) {
+  auto importance = Normals(count, seed);
+  for (float& value : importance) value = std::pow(value, 4.0f) + 1e-3f;
+  return importance;
+}
+
+double WeightedError(const std::vector<float>& values, const std::vector<float>& rounded,
+                     const std::vector<float>& importance) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    error += importance[i] * std::pow(static_cast<double>(values[i]) - rounded[i], 2);
+    norm += importance[i] * std::pow(static_cast<double>(values[i]), 2);
+  }
+  return error / norm;
+}
+
+// The share of the weighted error that is left when the search knows what weighs.
+TEST(Quant, WhatWeighsMoreIsKeptBetter) {
+  const auto values = Normals(256 * 100, 12, 0.02);
+  const auto importance = Importances(256 * 100, 13);
+  const std::pair<DType, double> most[] = {
+      {DType::kQ6_K, 0.75},   {DType::kQ5_1, 0.65}, {DType::kQ5_0, 0.65}, {DType::kQ5_K, 0.75},
+      {DType::kQ4_1, 0.65},   {DType::kQ4_0, 0.65}, {DType::kQ4_K, 0.75}, {DType::kIQ4_NL, 0.75},
+      {DType::kIQ4_XS, 0.75}, {DType::kQ3_K, 0.75}, {DType::kQ2_K, 0.75}};
+  for (const auto& [type, share] : most) {
+    const double plain = WeightedError(values, RoundTrip(type, values), importance);
+    const double weighted = WeightedError(values, RoundTrip(type, values, importance), importance);
+    EXPECT_LT(weighted, share * plain) << Info(type).name;
+  }
+  EXPECT_EQ(std::size(most) + 1, kBlockTypes.size());  // Q8_0 does not look at it
+}
+
+TEST(Quant, OnlyRatiosOfImportanceCount) {
+  const auto values = Normals(256 * 20, 14);
+  const auto importance = Importances(256 * 20, 15);
+  auto scaled = importance;
+  for (float& value : scaled) value *= 0x1p20f;
+  for (const DType type : kAllTypes)
+    EXPECT_EQ(RoundTrip(type, values, importance), RoundTrip(type, values, scaled))
+        << Info(type).name;
+  for (const DType type : {DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,
+                           DType::kIQ4_NL, DType::kIQ4_XS}) {
+    EXPECT_EQ(RoundTrip(type, values, std::vector<float>(values.size(), 4.0f)),
+              RoundTrip(type, values))
+        << Info(type).name;
+  }
+}
+
+TEST(Quant, ImportanceOfAnySizeGivesFiniteValues) {
+  const auto values = Normals(256, 16);
+  for (const DType type : kBlockTypes) {
+    for (const float importance : {0.0f, 1e-45f, 1e-30f, 3e38f}) {
+      auto one = std::vector<float>(256, importance);
+      for (const float other : {importance, 1.0f}) {
+        one[200] = other;
+        for (const float value : RoundTrip(type, values, one))
+          EXPECT_TRUE(std::isfinite(value)) << Info(type).name << " " << importance;
+      }
+    }
+  }
+}
+
+// A line may lie anywhere; a scale without an offset may not.
+TEST(Quant, ValuesFarFromZeroKeepTheirSpreadInTheTypesWithAMinimum) {
+  auto values = Normals(32 * 50, 17, 0.1);
+  for (float& value : values) value += 5;
+  const auto importance = Importances(32 * 50, 18);
+  for (const DType type : {DType::kQ4_1, DType::kQ5_1})
+    EXPECT_LT(RelativeError(values, RoundTrip(type, values, importance)), 0.004) << Info(type).name;
+}
+
 // Encoding what a block holds finds it again, or something near it: types with few levels and
 // coarse scales can settle on a neighbour.
 TEST(Quant, EncodingADecodedRowLosesLittle) {
