@@ -47,6 +47,8 @@ class GgufWriter {
   // must be a multiple of the block. Throws Error for a name too long, 1 to 4 dimensions not met,
   // or a row that is no whole number of blocks.
   void Declare(const std::string& name, DType type, std::span<const int64_t> shape);
+  // Of what stands before the tensors, when all are declared.
+  uint64_t header_bytes() const { return Header().size(); }
   // After all declarations: how many tensors an earlier writer of the same work and header has left
   // whole, from the first. Append goes on with the next.
   size_t Resume();
