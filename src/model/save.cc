@@ -117,6 +117,8 @@ class TensorStore {
     const bool rotates = tensor.role == TensorRole::kQuery || tensor.role == TensorRole::kKey;
     const bool reorder = rotates && from_ != options_.layout.rope();
     for (const Weight& w : tensor.parts) {
+      const auto importance =
+          options_.importance_of ? options_.importance_of(w) : std::span<const float>();
       const int64_t row_bytes = RowBytes(tensor.type, w.cols);
       const int64_t chunk_rows = std::max<int64_t>(1, kChunkBytes / row_bytes);
       for (int64_t begin = 0; begin < w.rows; begin += chunk_rows) {
@@ -124,7 +126,7 @@ class TensorStore {
         chunk_.resize(static_cast<size_t>(rows * row_bytes));
         threads_.ParallelFor(rows, [&](int64_t r, int thread) {
           const int64_t source = reorder ? SourceRow(begin + r) : begin + r;
-          StoreRow(w, source, tensor.type, thread, chunk_.data() + r * row_bytes);
+          StoreRow(w, source, tensor.type, importance, thread, chunk_.data() + r * row_bytes);
         });
         append(std::span<const std::byte>(chunk_));
       }
@@ -140,7 +142,8 @@ class TensorStore {
                                            : InterleavedRow(row, head_dim_);
   }
 
-  void StoreRow(const Weight& w, int64_t row, DType type, int thread, std::byte* to) {
+  void StoreRow(const Weight& w, int64_t row, DType type, std::span<const float> importance,
+                int thread, std::byte* to) {
     const auto bytes = static_cast<size_t>(RowBytes(w.type, w.cols));
     if (w.type == type) {
       std::copy_n(w.row(row), bytes, to);
@@ -149,7 +152,7 @@ class TensorStore {
     auto& values = scratch_[static_cast<size_t>(thread)];
     values.resize(static_cast<size_t>(w.cols));
     DecodeRow(w.type, w.row(row), values);
-    EncodeRow(type, values, to);
+    EncodeRow(type, values, to, importance);
   }
 
   int64_t head_dim_;
@@ -208,11 +211,11 @@ class ShardWriter {
   SaveSummary summary_;
 };
 
-void SetModelMetadata(const ModelConfig& c, DType type, const std::string& name,
+void SetModelMetadata(const ModelConfig& c, uint32_t file_type, const std::string& name,
                       GgufWriter& writer) {
   writer.SetString("general.architecture", "llama");
   writer.SetString("general.name", name);
-  writer.SetU32("general.file_type", GgufFileType(type));
+  writer.SetU32("general.file_type", file_type);
   writer.SetU32("general.quantization_version", 2);
   const auto u32 = [&](const char* key, int64_t value) {
     writer.SetU32(key, static_cast<uint32_t>(value));
@@ -316,6 +319,17 @@ SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, Thre
   return summary;
 }
 
+uint64_t GgufOverheadBytes(const Model& model, const SaveOptions& options,
+                           const std::function<void(GgufWriter&)>& set_text,
+                           const std::string& name, const std::string& path) {
+  const auto plan = TypedPlan(model, options);
+  GgufWriter writer(path);  // leaves nothing
+  SetModelMetadata(model.config, GgufFileType(MainType(plan)), name, writer);
+  set_text(writer);
+  for (const auto& tensor : plan) writer.Declare(tensor.name, tensor.type, tensor.shape);
+  return writer.header_bytes();
+}
+
 SaveSummary SaveGguf(const Model& model, const SaveOptions& options, ThreadPool& threads,
                      const std::function<void(GgufWriter&)>& set_text, const std::string& name,
                      const std::string& path) {
@@ -328,7 +342,8 @@ SaveSummary SaveGguf(const Model& model, const SaveOptions& options, ThreadPool&
     const std::string file = ShardPath(TensorLayout::kGguf, path, s, shards.size());
     auto writer = std::make_unique<GgufWriter>(file, options.work);
     if (s == 0) {
-      SetModelMetadata(model.config, MainType(plan), name, *writer);
+      SetModelMetadata(model.config, options.gguf_file_type.value_or(GgufFileType(MainType(plan))),
+                       name, *writer);
       set_text(*writer);
     }
     if (shards.size() > 1) {

@@ -5,6 +5,8 @@
 
 #include <functional>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,9 @@ struct SaveOptions {
   FileLayout layout;
   // The type to store a tensor as; throws Error to refuse it.
   std::function<DType(const PlannedTensor&)> type_of;
+  // [cols] what errors in each column of a matrix weigh (EncodeRow); empty: they weigh alike.
+  std::function<std::span<const float>(const Weight&)> importance_of = {};
+  std::optional<uint32_t> gguf_file_type = {};  // general.file_type; none: that of most values
   uint64_t shard_bytes =
       0;  // most tensor bytes of one file, where a tensor has no more; 0: one file
   // Says what is written from what (AtomicFile): what a stopped call has written stays then, and a
@@ -57,5 +62,10 @@ SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, Thre
 SaveSummary SaveGguf(const Model& model, const SaveOptions& options, ThreadPool& threads,
                      const std::function<void(GgufWriter&)>& set_text, const std::string& name,
                      const std::string& path);
+
+// What the one file that SaveGguf would write holds beside its tensors and the padding behind each.
+uint64_t GgufOverheadBytes(const Model& model, const SaveOptions& options,
+                           const std::function<void(GgufWriter&)>& set_text,
+                           const std::string& name, const std::string& path);
 
 }  // namespace cadre
