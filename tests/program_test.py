@@ -414,12 +414,31 @@ class ProgramTest(unittest.TestCase):
     def test_quantize_writes_every_type(self):
         for name in ("q8_0", "q6_k", "q5_1", "q5_0", "q5_k", "q4_1", "q4_0", "q4_k", "iq4_nl", "iq4_xs", "q3_k", "q2_k", "bf16", "f32"):
             place = self.folder / f"nano-{name}.gguf"
-            done = cadre("quantize", NANO, place, "--type", name)
+            done = cadre("quantize", NANO, place, "--type", name, "--pure")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(name.upper(), json.loads(cadre("inspect", place, "--json").stdout)["types"])
             shown = cadre("generate", place, "-p", "It was", "-n", "8")
             self.assertEqual(shown.returncode, 0, shown.stderr)
             place.unlink()
+
+    def test_quantize_writes_the_usual_mixes(self):
+        expected = {
+            "q2_k": {"Q2_K": 13, "Q3_K": 4, "Q5_K": 4, "Q6_K": 1, "Q8_0": 8, "F32": 13},
+            "q3_k_l": {"Q3_K": 17, "Q5_K": 4, "Q6_K": 1, "Q8_0": 8, "F32": 13},
+            "q4_k_m": {"Q4_K": 15, "Q5_K": 4, "Q6_K": 3, "Q8_0": 8, "F32": 13},
+            "q6_k": {"Q6_K": 22, "Q8_0": 8, "F32": 13},
+            "q8_0": {"Q8_0": 30, "F32": 13},
+        }
+        for name, types in expected.items():
+            place = self.folder / f"nano-{name}-mix.gguf"
+            answer = self.good_json("quantize", NANO, place, "--type", name)
+            self.assertEqual(answer["types"], types, name)
+            self.assertEqual(answer["bytes"], sum(t["bytes"] for t in self.good_json("inspect", place)["types"].values()))
+        # In words that llama.cpp's users know; and without a mix.
+        same, pure = self.folder / "nano-q4_k-mix.gguf", self.folder / "nano-q4_k-pure.gguf"
+        self.good("quantize", NANO, same, "--type", "Q4_K")
+        self.assertEqual(same.read_bytes(), (self.folder / "nano-q4_k_m-mix.gguf").read_bytes())
+        self.assertEqual(set(self.good_json("quantize", NANO, pure, "--type", "q4_k_m", "--pure")["types"]), {"Q4_K", "F32"})
 
     def test_quantize_refuses_in_one_sentence(self):
         for arguments, code, words in (

@@ -15,6 +15,7 @@ void AddChatCommand(CLI::App& app);
 void AddPullCommand(CLI::App& app);
 void AddQuantizeCommand(CLI::App& app);
 void AddPerplexityCommand(CLI::App& app);
+void AddImatrixCommand(CLI::App& app);
 void AddBenchCommand(CLI::App& app);
 void AddTrainCommand(CLI::App& app);
 

@@ -54,6 +54,7 @@ int Run(int argc, char** argv) {
   AddGenerateCommand(app);
   AddChatCommand(app);
   AddPullCommand(app);
+  AddImatrixCommand(app);
   AddQuantizeCommand(app);
   AddPerplexityCommand(app);
   AddBenchCommand(app);

@@ -9,6 +9,8 @@
 #include "engine/open.h"
 #include "engine/save_text.h"
 #include "model/load.h"
+#include "quantize/budget.h"
+#include "quantize/importance.h"
 
 namespace cadre {
 namespace {
@@ -24,17 +26,41 @@ constexpr const char* kNeighbours[] = {
 
 bool IsFloat(DType type) { return !IsQuantised(type); }
 
-// The type to store a tensor as, in the words of the options.
-DType TypeOf(const PlannedTensor& tensor, const ConvertOptions& options) {
-  const bool gguf = options.layout.names == TensorLayout::kGguf;
-  if (options.type && !gguf && !IsFloat(*options.type)) {
+// Norms and routers: no type that the user chooses is one for these.
+bool IsSmall(const PlannedTensor& tensor) {
+  return tensor.role == TensorRole::kNorm || tensor.role == TensorRole::kRouter;
+}
+
+// What the user calls the types to be written; empty: as they are stored.
+std::string_view TypeName(const ConvertOptions& options) {
+  if (options.budget_bytes > 0) return "chosen";
+  if (options.mix != nullptr) return options.mix->name;
+  return options.type ? Info(*options.type).name : "";
+}
+
+void CheckTypes(const ConvertOptions& options) {
+  const bool quantises = options.budget_bytes > 0 || options.mix != nullptr ||
+                         (options.type && !IsFloat(*options.type));
+  if (quantises && options.layout.names != TensorLayout::kGguf) {
     throw Error("safetensors files hold F32, F16 and BF16, not {}; write a .gguf file for that",
-                Info(*options.type).name);
+                TypeName(options));
   }
-  if (options.type) return UniformType(tensor, *options.type, options.layout.names);
+}
+
+// The type to store a tensor as, in the words of the options.
+DType TypeOf(const PlannedTensor& tensor, const ModelConfig& config,
+             const ConvertOptions& options) {
+  const TensorLayout names = options.layout.names;
+  if (options.mix != nullptr) {
+    const DType base = options.mix->base;
+    const DType wanted =
+        IsSmall(tensor) ? base : TypeInMix(*options.mix, tensor.role, tensor.layer, config);
+    return UniformType(tensor, wanted, names);
+  }
+  if (options.type) return UniformType(tensor, *options.type, names);
+  const bool gguf = names == TensorLayout::kGguf;
   const DType stored = StoredType(tensor);
-  if (tensor.role == TensorRole::kNorm || tensor.role == TensorRole::kRouter)
-    return gguf ? DType::kF32 : stored;
+  if (IsSmall(tensor)) return gguf ? DType::kF32 : stored;
   if (!gguf && !IsFloat(stored)) {
     throw Error("tensor {} is stored as {}, which safetensors files do not hold; choose a --type",
                 tensor.name, Info(stored).name);
@@ -49,16 +75,21 @@ std::optional<DType> FloatTypeOfMatrices(const Model& model) {
   return IsFloat(type) ? std::optional(type) : std::nullopt;
 }
 
-SaveOptions SaveOptionsOf(const Model& model, const ConvertOptions& options) {
+SaveOptions SaveOptionsOf(const Model& model, const Importance& importance,
+                          const ConvertOptions& options) {
   const auto norms = FloatTypeOfMatrices(model);
+  const ModelConfig& config = model.config;
+  const bool as_stored = TypeName(options).empty() && options.layout.names != TensorLayout::kGguf;
   return {.layout = options.layout,
           .type_of =
-              [=](const PlannedTensor& tensor) {
-                const bool as_stored = !options.type && options.layout.names != TensorLayout::kGguf;
+              [=, &config](const PlannedTensor& tensor) {
                 if (as_stored && tensor.role == TensorRole::kNorm && norms)
                   return UniformType(tensor, *norms, options.layout.names);
-                return TypeOf(tensor, options);
+                return TypeOf(tensor, config, options);
               },
+          .importance_of = [&](const Weight& w) { return importance.Of(w); },
+          .gguf_file_type =
+              options.mix != nullptr ? std::optional(options.mix->file_type) : std::nullopt,
           .shard_bytes = options.shard_bytes,
           .work = {},
           .weights_are_mapped = true,
@@ -66,15 +97,16 @@ SaveOptions SaveOptionsOf(const Model& model, const ConvertOptions& options) {
 }
 
 // To be raised when a conversion writes other bytes than before from the same source.
-constexpr int kConversionVersion = 1;
+constexpr int kConversionVersion = 2;
 
 // What must be the same for a stopped conversion to be gone on with.
 std::string WorkOf(const Checkpoint& checkpoint, const ConvertOptions& options) {
   std::vector<std::string> files = checkpoint.files();
   if (checkpoint.kind() != CheckpointKind::kGguf) files.push_back(checkpoint.config_file());
-  std::string work = fmt::format("conversion {}: {} {} {} {}\n", kConversionVersion,
-                                 options.type ? Info(*options.type).name : "as stored",
-                                 static_cast<int>(options.layout.names),
+  if (!options.imatrix.empty()) files.push_back(options.imatrix);
+  std::string work = fmt::format("conversion {}: {} {} {} {} {} {}\n", kConversionVersion,
+                                 options.mix != nullptr ? "mix" : "pure", TypeName(options),
+                                 options.budget_bytes, static_cast<int>(options.layout.names),
                                  static_cast<int>(options.layout.experts), options.shard_bytes);
   for (const auto& file : files) {
     std::error_code error;
@@ -164,32 +196,65 @@ std::string NameOf(const Checkpoint& checkpoint) {
                                : folder.parent_path().filename().string();
 }
 
+// The types for options.budget_bytes, of which the file's own tables take `overhead`.
+BudgetPlan ChooseTypes(const Model& model, const Importance& importance,
+                       const ConvertOptions& options, const SaveOptions& save, uint64_t overhead,
+                       ThreadPool& threads) {
+  auto plan = PlanTensors(model, options.layout);
+  for (auto& tensor : plan) tensor.type = save.type_of(tensor);
+  const uint64_t budget = options.budget_bytes;
+  try {
+    return PlanForBudget(plan, importance, budget > overhead ? budget - overhead : 0, threads,
+                         options.on_choosing);
+  } catch (const Error& error) {
+    throw Error("a budget of {} bytes is too small: {}", budget, error.what());
+  }
+}
+
 }  // namespace
 
 Conversion Convert(const std::string& source, const std::string& destination,
                    const ConvertOptions& options, ThreadPool& threads) {
   const LoadedModel loaded = LoadedModel::Load(source);
   const Checkpoint& checkpoint = loaded.checkpoint();
-  Conversion conversion{{}, loaded.warnings()};
+  Conversion conversion;
+  conversion.warnings = loaded.warnings();
   const auto text = TextOf(loaded, conversion.warnings);
-  SaveOptions save = SaveOptionsOf(loaded.model(), options);
+  CheckTypes(options);
+  CADRE_CHECK(options.budget_bytes == 0 || (!options.imatrix.empty() && options.shard_bytes == 0));
+  Importance importance;
+  if (!options.imatrix.empty()) {
+    importance = Importance(loaded.model(), ReadImportanceMatrix(options.imatrix), options.imatrix);
+    for (const auto& warning : importance.warnings()) conversion.warnings.push_back(warning);
+  }
+  SaveOptions save = SaveOptionsOf(loaded.model(), importance, options);
   save.work = WorkOf(checkpoint, options);
+  const auto set_text = [&](GgufWriter& writer) {
+    SetText(checkpoint, text, loaded.model().config.vocab_size, writer);
+  };
   const PlannedFiles planned = PlanFiles(loaded.model(), save, destination);
   const bool gguf = options.layout.names == TensorLayout::kGguf;
   CheckDestination(checkpoint, destination, gguf, planned.paths);
   const fs::path parent = fs::path(destination).parent_path();
   const fs::path folder = !gguf ? fs::path(destination) : parent.empty() ? fs::path(".") : parent;
   CreateFolders(folder.string());
+  if (options.budget_bytes > 0) {
+    const auto budget = ChooseTypes(
+        loaded.model(), importance, options, save,
+        GgufOverheadBytes(loaded.model(), save, set_text, NameOf(checkpoint), destination),
+        threads);
+    conversion.expected_kl = budget.expected_kl;
+    save.type_of = [types = budget.types](const PlannedTensor& tensor) {
+      return types.at(tensor.name);
+    };
+  }
+  const uint64_t bytes = PlanFiles(loaded.model(), save, destination).bytes;
   const uint64_t kept = KeptBytes(planned.paths);
-  CheckRoom(folder.string(), planned.bytes > kept ? planned.bytes - kept : 0);
+  CheckRoom(folder.string(), bytes > kept ? bytes - kept : 0);
 
   if (gguf) {
-    conversion.summary = SaveGguf(
-        loaded.model(), save, threads,
-        [&](GgufWriter& writer) {
-          SetText(checkpoint, text, loaded.model().config.vocab_size, writer);
-        },
-        NameOf(checkpoint), destination);
+    conversion.summary =
+        SaveGguf(loaded.model(), save, threads, set_text, NameOf(checkpoint), destination);
   } else {
     conversion.summary = SaveSafetensors(loaded.model(), save, threads, folder.string());
     SaveText(checkpoint, text, folder);

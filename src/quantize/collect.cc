@@ -1,0 +1,156 @@
+#include "quantize/collect.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.h"
+#include "quantize/matrices.h"
+
+namespace cadre {
+namespace {
+
+constexpr int64_t kColumnsAtOnce = 64;
+
+// What one matrix was multiplied with.
+struct Inputs {
+  std::vector<double> sums;  // [cols] of squares
+  int64_t rows = 0;
+};
+
+// A device that computes as another does, and sums up the inputs of the matrices it was told of.
+class ListeningDevice : public Device {
+ public:
+  ListeningDevice(Device& device, std::span<const NamedMatrix> matrices) : device_(device) {
+    for (const auto& matrix : matrices) {
+      inputs_[matrix.weight->data].sums.resize(static_cast<size_t>(matrix.weight->cols));
+    }
+  }
+
+  const Inputs& Of(const Weight& w) const { return inputs_.at(w.data); }
+
+  std::string name() const override { return device_.name(); }
+  ThreadPool& threads() override { return device_.threads(); }
+  void Embed(const Weight& table, std::span<const int32_t> ids, Mat<float> out) override {
+    device_.Embed(table, ids, out);
+  }
+  void RmsNorm(Mat<const float> x, std::span<const float> weight, float eps,
+               Mat<float> out) override {
+    device_.RmsNorm(x, weight, eps, out);
+  }
+  void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
+              Mat<float> out) override {
+    if (const auto found = inputs_.find(w.data); found != inputs_.end()) Add(x, found->second);
+    device_.MatMul(x, w, activation, out);
+  }
+  int64_t PackedBytes(const Weight& w) const override { return device_.PackedBytes(w); }
+  void Pack(const Weight& w, std::byte* packed) override { device_.Pack(w, packed); }
+  void Rope(Mat<float> x, int64_t head_dim, std::span<const int64_t> positions,
+            std::span<const double> inv_freq, RopeLayout layout) override {
+    device_.Rope(x, head_dim, positions, inv_freq, layout);
+  }
+  void StoreKv(Mat<const float> k, Mat<const float> v, const KvBatch& batch) override {
+    device_.StoreKv(k, v, batch);
+  }
+  void Attention(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch,
+                 Mat<float> out, Mat<float> lse) override {
+    device_.Attention(q, num_heads, window, batch, out, lse);
+  }
+  void Add(Mat<const float> x, Mat<const float> y, Mat<float> out) override {
+    device_.Add(x, y, out);
+  }
+  void SwiGlu(Mat<const float> gate, Mat<const float> up, Mat<float> out) override {
+    device_.SwiGlu(gate, up, out);
+  }
+  void GatherRows(Mat<const float> x, const DispatchView& plan, Mat<float> out) override {
+    device_.GatherRows(x, plan, out);
+  }
+  void CombineRows(Mat<const float> rows, const DispatchView& plan, Mat<float> out) override {
+    device_.CombineRows(rows, plan, out);
+  }
+
+ private:
+  // Each column has one owner and takes its rows in order: the same sums on any number of threads.
+  void Add(Mat<const float> x, Inputs& inputs) {
+    inputs.rows += x.rows;
+    const int64_t blocks = (x.cols + kColumnsAtOnce - 1) / kColumnsAtOnce;
+    threads().ParallelFor(blocks, [&](int64_t b, int) {
+      const int64_t end = std::min((b + 1) * kColumnsAtOnce, x.cols);
+      for (int64_t t = 0; t < x.rows; ++t) {
+        const float* row = x.row(t);
+        for (int64_t i = b * kColumnsAtOnce; i < end; ++i)
+          inputs.sums[static_cast<size_t>(i)] += static_cast<double>(row[i]) * row[i];
+      }
+    });
+  }
+
+  Device& device_;
+  std::unordered_map<const std::byte*, Inputs> inputs_;  // by Weight::data
+};
+
+ImportanceMatrix ToMatrix(const ListeningDevice& device, std::span<const NamedMatrix> matrices) {
+  ImportanceMatrix matrix;
+  for (const auto& named : matrices) {
+    const Inputs& inputs = device.Of(*named.weight);
+    ImportanceEntry& entry = matrix.entries[named.name];
+    entry.sums.insert(entry.sums.end(), inputs.sums.begin(), inputs.sums.end());
+    entry.counts.push_back(static_cast<float>(inputs.rows));
+  }
+  return matrix;
+}
+
+std::vector<std::vector<int64_t>> Routed(const ListeningDevice& device, const Model& model) {
+  std::vector<std::vector<int64_t>> routed;
+  if (model.config.router.dense()) return routed;
+  for (const auto& layer : model.weights.layers) {
+    auto& counts = routed.emplace_back();
+    for (const auto& expert : layer.experts) counts.push_back(device.Of(expert.w1).rows);
+  }
+  return routed;
+}
+
+}  // namespace
+
+int64_t CollectedImportance::NumNeverHit() const {
+  int64_t never = 0;
+  for (const auto& layer : routed) never += std::count(layer.begin(), layer.end(), 0);
+  return never;
+}
+
+CollectedImportance CollectImportance(const Model& model, ExpertSource& experts, Device& device,
+                                      std::span<const int32_t> ids, const CollectOptions& options) {
+  const auto matrices = MatricesOf(model);
+  ListeningDevice listening(device, matrices);
+  Sequence sequence(model, experts, listening, options.sequence);
+  const int64_t context = std::min(options.context, std::ssize(ids));
+  if (context < 1) throw Error("there is no text to collect importance from");
+  const int64_t num_windows = std::ssize(ids) / context;
+  const int64_t rows = std::min(context, Sequence::kChunk);
+  Buffer<float> logits(rows * model.config.vocab_size);
+  CollectedImportance collected;
+  std::vector<int32_t> window;
+  for (int64_t w = 0; w < num_windows; ++w) {
+    const auto begin = ids.begin() + w * context;
+    window.assign(begin, begin + context);
+    if (options.bos_id >= 0) window[0] = options.bos_id;
+    sequence.KeepPrefixOf({});  // forgets all
+    for (int64_t at = 0; at < context; at += rows) {
+      const auto chunk = std::span(window).subspan(
+          static_cast<size_t>(at), static_cast<size_t>(std::min(rows, context - at)));
+      // All logits are asked for, so that no layer's work is cut to the last row.
+      sequence.Append(chunk, logits.AsMat(std::ssize(chunk), model.config.vocab_size));
+    }
+    collected.tokens += context;
+    ++collected.matrix.num_chunks;
+    if (options.on_progress) options.on_progress(w + 1, num_windows);
+    if (options.cancelled != nullptr && *options.cancelled) break;
+  }
+  const uint32_t num_chunks = collected.matrix.num_chunks;
+  collected.matrix = ToMatrix(listening, matrices);
+  collected.matrix.num_chunks = num_chunks;
+  collected.matrix.chunk_tokens = static_cast<uint32_t>(context);
+  collected.routed = Routed(listening, model);
+  return collected;
+}
+
+}  // namespace cadre
