@@ -472,6 +472,66 @@ class ProgramTest(unittest.TestCase):
         self.assertRegex(plain.stdout.decode(), r"^perplexity +[0-9.]+ \+- [0-9.]+  \([0-9]+ tokens, windows of 512\)\n$")
         self.assertEqual(cadre("perplexity", NANO, "--file", self.folder / "nowhere").returncode, 1)
 
+    def test_imatrix_is_measured_and_makes_quantisation_better(self):
+        text, matrix = self.folder / "calibration.txt", self.folder / "nano.imatrix"
+        text.write_text((SOURCE / "README.md").read_text(encoding="utf-8")[:6000], encoding="utf-8")
+        arguments = ("imatrix", NANO, "--file", text, "--context", 256, "--sensitivity", 256, "--out")
+        answer = self.good_json(*arguments, matrix)
+        self.assertEqual(answer["tokens"] % 256, 0)
+        self.assertEqual(answer["file"], str(matrix))
+        self.assertEqual([sum(layer) for layer in answer["expert_tokens"]], [2 * answer["tokens"]] * 4)
+        self.assertEqual(answer["experts_never_hit"], sum(layer.count(0) for layer in answer["expert_tokens"]))
+        self.assertEqual(len(answer["sensitivity"]), 4 * 7 + 2)
+        again = self.folder / "again.imatrix"
+        self.assertIn("experts never hit: ", self.good(*arguments, again, "--threads", 1).decode())
+        self.assertEqual(again.read_bytes(), matrix.read_bytes())
+
+        def kl(model):
+            return self.good_json("perplexity", model, "--file", text, "--context", 256, "--against", NANO)["kl_mean"]
+
+        plain, weighted = self.folder / "plain-q3.gguf", self.folder / "weighted-q3.gguf"
+        self.good("quantize", NANO, plain, "--type", "q3_k_s")
+        self.good("quantize", NANO, weighted, "--type", "q3_k_s", "--imatrix", matrix)
+        self.assertEqual(weighted.stat().st_size, plain.stat().st_size)
+        self.assertLess(kl(weighted), kl(plain))
+
+        size = plain.stat().st_size
+        for more, experts in (([], "blk.0.ffn_gate.3.weight"), (["--per-layer"], "blk.0.ffn_gate_exps.weight")):
+            chosen = self.folder / "chosen.gguf"
+            answer = self.good_json("quantize", NANO, chosen, "--budget", size, "--imatrix", matrix, *more)
+            self.assertTrue(0.97 * size < chosen.stat().st_size <= size, chosen.stat().st_size)
+            self.assertGreater(answer["expected_kl"], 0)
+            self.assertGreater(len(answer["types"]), 3)
+            self.assertIn(experts.encode(), chosen.read_bytes()[:1 << 20])
+            self.assertLess(kl(chosen), kl(weighted))
+            bytes_before = chosen.read_bytes()
+            chosen.unlink()
+            self.good("quantize", NANO, chosen, "--budget", size, "--imatrix", matrix, "--threads", 3, *more)
+            self.assertEqual(chosen.read_bytes(), bytes_before)
+
+        x = self.folder / "x.gguf"
+        self.expect_error(1, "quantize", NANO, x, "--budget", "1M", "--imatrix", matrix, says="a budget of 1000000 bytes is too small")
+        self.expect_error(1, "quantize", self.model, x, "--type", "q8_0", "--imatrix", matrix, says="nano.imatrix: '")
+        self.expect_error(1, "quantize", NANO, x, "--type", "q8_0", "--imatrix", NANO, says="no importance matrix")
+        self.expect_error(1, "quantize", NANO, x, "--type", "q8_0", "--imatrix", self.folder / "none", says="none")
+        self.expect_error(2, "quantize", NANO, x, "--budget", "5M")
+        self.expect_error(2, "quantize", NANO, x, "--budget", "5M", "--imatrix", matrix, "--type", "q4_k")
+        self.expect_error(2, "quantize", NANO, x, "--per-layer")
+        self.expect_error(2, "imatrix", NANO, "--file", text)
+        self.assertFalse(x.exists())
+
+        damage, raw = random.Random(5), matrix.read_bytes()
+        damaged = self.folder / "damaged.imatrix"
+        for kind in range(12):
+            changed = bytearray(raw[: damage.randrange(len(raw))] if kind < 4 else raw)
+            for _ in range(0 if kind < 4 else 10):
+                changed[damage.randrange(3000)] = damage.randrange(256)
+            damaged.write_bytes(changed)
+            done = cadre("quantize", NANO, x, "--type", "q8_0", "--imatrix", damaged)
+            self.assertIn(done.returncode, (1,) if kind < 4 else (0, 1), done.stderr)  # a changed byte may be harmless
+            if done.returncode == 1:
+                self.assertEqual(done.stderr.count(b"\n"), 1, done.stderr)
+
     def test_metrics_have_the_promised_keys(self):
         lines = [json.loads(line) for line in (self.run_folder / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual(len(lines), 30)

@@ -12,7 +12,9 @@
 namespace cadre {
 namespace {
 
-constexpr int64_t kSampledRows = 128;
+// Rows of a matrix that are tried: so many values, but no fewer rows than this.
+constexpr int64_t kSampledValues = int64_t{1} << 14;
+constexpr int64_t kSampledRows = 32;
 
 constexpr DType kCandidates[] = {DType::kQ2_K, DType::kQ3_K, DType::kIQ4_XS, DType::kQ4_K,
                                  DType::kQ5_K, DType::kQ6_K, DType::kQ8_0};
@@ -45,7 +47,7 @@ struct Errors {
 
 Errors MeasureErrors(const Weight& w, std::span<const float> importance,
                      const std::vector<DType>& types, ThreadPool& threads) {
-  const int64_t num_rows = std::min(w.rows, kSampledRows);
+  const int64_t num_rows = std::min(w.rows, std::max(kSampledRows, kSampledValues / w.cols));
   struct Scratch {
     std::vector<float> values, again;
     std::vector<std::byte> bytes;

@@ -36,9 +36,9 @@ struct BudgetPlan {
                                        // sensitivities were not measured
 };
 
-// For the tensors of a plan (norms and routers keep the type they have there, which counts). Reads
-// up to 128 rows of every matrix, and gives pages of mapped weights back. `on_progress` counts
-// tensors.
+// For the tensors of a plan (norms and routers keep the type they have there, which counts), whose
+// weights must lie in mapped files: of every matrix a sample of rows is tried in each type, and its
+// pages are given back. `on_progress` counts tensors.
 BudgetPlan PlanForBudget(const std::vector<PlannedTensor>& plan, const Importance& importance,
                          uint64_t bytes, ThreadPool& threads,
                          const std::function<void(int64_t done, int64_t total)>& on_progress);

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "base/mapped_file.h"
 #include "base/random.h"
 #include "model/load.h"
 #include "model/testing.h"
@@ -178,6 +179,39 @@ TEST(PlanForBudget, KeepsWithinItAndSpendsItOnWhatIsUsed) {
     EXPECT_GT(bits("blk.0.ffn_gate.2.weight"), bits("blk.0.ffn_gate.1.weight"));
   }
   EXPECT_EQ(last, expected.expected_kl);  // the same bits on any number of threads
+}
+
+struct Stopped {};
+
+std::string Bytes(const std::string& path) { return std::string(MappedFile(path).text()); }
+
+// A stopped conversion is gone on with to the same bytes, but not when importance is another's now.
+TEST(Convert, GoesOnWithTheSameImportanceOnly) {
+  Budgeted of;
+  const TempFolder& folder = of.folder;
+  WriteImportanceMatrix(of.matrix, folder / "m.imatrix");
+  ThreadPool threads(2);
+  int calls = 0;
+  const auto stop = [&](uint64_t, uint64_t) {
+    if (++calls == 12) throw Stopped();
+  };
+  ConvertOptions options = {.imatrix = folder / "m.imatrix", .budget_bytes = 500000, .layout = {}};
+  Convert(folder / "m.gguf", folder / "whole.gguf", options, threads);
+  options.on_progress = stop;
+  EXPECT_THROW(Convert(folder / "m.gguf", folder / "b.gguf", options, threads), Stopped);
+  Convert(folder / "m.gguf", folder / "b.gguf", options, threads);
+  EXPECT_EQ(Bytes(folder / "b.gguf"), Bytes(folder / "whole.gguf"));
+
+  options.budget_bytes = 0;
+  options.type = DType::kQ4_0;
+  calls = 0;
+  EXPECT_THROW(Convert(folder / "m.gguf", folder / "c.gguf", options, threads), Stopped);
+  for (auto& [name, entry] : of.matrix.entries)
+    for (size_t i = 0; i < entry.sums.size(); i += 3) entry.sums[i] *= 100;
+  WriteImportanceMatrix(of.matrix, folder / "m.imatrix");
+  Convert(folder / "m.gguf", folder / "c.gguf", options, threads);
+  Convert(folder / "m.gguf", folder / "fresh.gguf", options, threads);
+  EXPECT_EQ(Bytes(folder / "c.gguf"), Bytes(folder / "fresh.gguf"));
 }
 
 TEST(Convert, MakesAFileWithinTheBudget) {
