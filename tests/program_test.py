@@ -516,6 +516,7 @@ class ProgramTest(unittest.TestCase):
         self.expect_error(1, "quantize", NANO, x, "--type", "q8_0", "--imatrix", self.folder / "none", says="none")
         self.expect_error(2, "quantize", NANO, x, "--budget", "5M")
         self.expect_error(2, "quantize", NANO, x, "--budget", "5M", "--imatrix", matrix, "--type", "q4_k")
+        self.expect_error(2, "quantize", NANO, x, "--budget", "5M", "--imatrix", matrix, "--per-layer", "--experts", "separate")
         self.expect_error(2, "quantize", NANO, x, "--per-layer")
         self.expect_error(2, "imatrix", NANO, "--file", text)
         self.assertFalse(x.exists())

@@ -90,6 +90,10 @@ OrderedJson ToJson(const Conversion& conversion) {
 
 void Quantize(const QuantizeOptions& options) {
   log::Start(options.shared.log_level);
+  if (options.per_layer && options.experts == "separate") {
+    throw CLI::ValidationError("--per-layer",
+                               "keeps a layer's experts together, --experts separate does not");
+  }
   ConvertOptions convert{.layout = LayoutOf(options), .shard_bytes = options.shard_bytes};
   SetType(options, convert);
   convert.imatrix = options.imatrix;
@@ -163,7 +167,8 @@ void AddQuantizeCommand(CLI::App& app) {
           ->transform(CLI::AsSizeValue(true))
           ->check(MoreThan(0))
           ->needs("--imatrix")
-          ->excludes("--type");
+          ->excludes("--type")
+          ->excludes("--pure");
   command
       ->add_flag("--per-layer", options->per_layer,
                  "With --budget: one type for all experts of a layer, as other programs need it")

@@ -180,7 +180,7 @@ TEST(Importance, SaysOnceWhatItDoesNotKnow) {
   const auto warnings = Importance(run.model, matrix, "f").warnings();
   ASSERT_EQ(warnings.size(), 2u);
   EXPECT_NE(warnings[0].find("nothing for blk.0.attn_v.weight"), std::string::npos) << warnings[0];
-  EXPECT_NE(warnings[1].find("1 experts were never hit"), std::string::npos) << warnings[1];
+  EXPECT_NE(warnings[1].find("never hit 1 of the experts"), std::string::npos) << warnings[1];
   EXPECT_NE(warnings[1].find("layer 1 expert 2"), std::string::npos) << warnings[1];
 }
 

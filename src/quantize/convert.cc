@@ -33,7 +33,7 @@ bool IsSmall(const PlannedTensor& tensor) {
 
 // What the user calls the types to be written; empty: as they are stored.
 std::string_view TypeName(const ConvertOptions& options) {
-  if (options.budget_bytes > 0) return "chosen";
+  if (options.budget_bytes > 0) return "types for a budget";
   if (options.mix != nullptr) return options.mix->name;
   return options.type ? Info(*options.type).name : "";
 }

@@ -106,8 +106,8 @@ Importance::Importance(const Model& model, const ImportanceMatrix& matrix,
   }
   if (!never_hit.empty()) {
     warnings_.push_back(
-        fmt::format("{} experts were never hit by the text of {} ({}): quantised without it",
-                    never_hit.size(), file, List(never_hit)));
+        fmt::format("{}: its text never hit {} of the experts ({}): quantised without it", file,
+                    never_hit.size(), List(never_hit)));
   }
 }
 
