@@ -23,7 +23,7 @@ constexpr const char* kSensitivities = "cadre.sensitivity.values";
 // Numbers that may be sums of squares, or counts.
 std::vector<float> SaneFloats(std::span<const std::byte> bytes, const std::string& what) {
   std::vector<float> values(bytes.size() / sizeof(float));
-  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
   for (const float value : values) {
     if (!std::isfinite(value) || value < 0)
       throw Error("{}: holds {} but sums and counts are 0 or more", what, value);
