@@ -349,7 +349,7 @@ void AddBenchCommand(CLI::App& app) {
       app.add_subcommand("bench", "Measure speed here, beside what the machine can do at most");
   command->footer(
       "The last layer's experts are run for the last token of a prompt only: the operations count\n"
-      "that way. Activations of the first run are not counted, it warms up.\n"
+      "that way. A first run warms up and is not counted.\n"
       "Example: cadre bench mixtral.gguf\n"
       "         cadre bench --preset mixtral-8x7b --layers 4 --type q4_k -p 512 -n 64");
   auto options = std::make_shared<BenchCommand>();

@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "base/random.h"
 #include "ops/attention_test_cases.h"
 #include "ops/device_test_cases.h"
 
@@ -84,6 +85,66 @@ TEST_P(CpuDevice, PackedWeightsGiveTheSameBits) {
       EXPECT_EQ(RunMatMul(device(), x, 3, packed_weight, ActivationType::kF32),
                 RunMatMul(device(), x, 3, w.weight, ActivationType::kF32))
           << Info(type).name;
+    }
+  }
+}
+
+// Where the 16-bit floats of a block are.
+std::vector<int64_t> HalvesOf(DType type) {
+  switch (type) {
+    case DType::kQ2_K:
+      return {80, 82};
+    case DType::kQ3_K:
+      return {108};
+    case DType::kQ6_K:
+      return {208};
+    case DType::kQ4_1:
+    case DType::kQ5_1:
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      return {0, 2};
+    default:
+      return {0};
+  }
+}
+
+// Levels and scales at the ends of their ranges, as no quantiser writes them, meet activations that
+// are all at the end of theirs: no sum of whole numbers runs over, whichever unit makes it.
+TEST_P(CpuDevice, BlocksOfAnyBytesGiveTheSameBitsToOneTokenAndToMany) {
+  constexpr int64_t kRows = 20, kCols = 512, kTokens = 40;
+  const auto reference = MakeReferenceDevice();
+  std::vector<float> x(kTokens * kCols);
+  for (size_t i = 0; i < x.size(); ++i)
+    x[i] = i / kCols % 3 == 0 ? 1.0f : i * 7 % 11 < 5 ? -1.0f : 1.0f;
+  for (const DType type : kAllTypes) {
+    if (!IsQuantised(type)) continue;
+    const int64_t row_bytes = RowBytes(type, kCols);
+    std::vector<std::byte> bytes(static_cast<size_t>(kRows * row_bytes));
+    Random random(7);
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      const int64_t row = static_cast<int64_t>(i) / row_bytes;
+      constexpr int kEnds[] = {0, 255, 128};
+      bytes[i] = static_cast<std::byte>(row < 3 ? kEnds[row] : random.NextBelow(256));
+    }
+    for (auto block = bytes.begin(); block != bytes.end(); block += Info(type).block_bytes) {
+      for (const int64_t at : HalvesOf(type)) {
+        block[at] = std::byte{0x00};
+        block[at + 1] = std::byte{0x3c};  // 1
+      }
+    }
+    const Weight w = {bytes.data(), type, kRows, kCols};
+    const auto many = RunMatMul(device(), x, kTokens, w, ActivationType::kInt8);
+    const auto expected = RunMatMul(*reference, x, kTokens, w, ActivationType::kInt8);
+    for (int64_t t = 0; t < kTokens; ++t) {
+      const std::vector<float> row(x.begin() + t * kCols, x.begin() + (t + 1) * kCols);
+      const auto alone = RunMatMul(device(), row, 1, w, ActivationType::kInt8);
+      for (int64_t n = 0; n < kRows; ++n) {
+        const auto i = static_cast<size_t>(t * kRows + n);
+        ASSERT_EQ(many[i], alone[static_cast<size_t>(n)])
+            << Info(type).name << " " << t << " " << n;
+        // Sums of 512 values of some thousands, in float32. A byte that runs over is off by 256.
+        ASSERT_NEAR(many[i], expected[i], 8.0) << Info(type).name << " " << t << " " << n;
+      }
     }
   }
 }

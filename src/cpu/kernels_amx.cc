@@ -137,34 +137,6 @@ void RunTile(const UnpackedPanel& panel, const uint8_t* tile, int64_t groups, fl
   CADRE_UNROLL for (int t = 0; t < T; ++t) StoreF32(out + 16 * t, sums[t]);
 }
 
-template <bool kMins>
-void RunTileOf(int64_t tokens, const UnpackedPanel& panel, const uint8_t* tile, int64_t groups,
-               float* sums) {
-  switch (tokens) {
-#define CADRE_TILE(T)                             \
-  case T:                                         \
-    RunTile<kMins, T>(panel, tile, groups, sums); \
-    break;
-    CADRE_TILE(1)
-    CADRE_TILE(2)
-    CADRE_TILE(3)
-    CADRE_TILE(4)
-    CADRE_TILE(5)
-    CADRE_TILE(6)
-    CADRE_TILE(7)
-    CADRE_TILE(8)
-    CADRE_TILE(9)
-    CADRE_TILE(10)
-    CADRE_TILE(11)
-    CADRE_TILE(12)
-    CADRE_TILE(13)
-    CADRE_TILE(14)
-    CADRE_TILE(15)
-    CADRE_TILE(16)
-#undef CADRE_TILE
-  }
-}
-
 // Blocks of 256: levels times scales as one or two signed bytes, so that products go over the whole
 // block before they are stored. With two, value = low + 128 high.
 
@@ -313,9 +285,12 @@ void RunPanelsOf32(const PanelDots& d) {
         if (tokens != configured) Configure(configured = tokens, 32);
         const std::byte* tile = d.tiles.data + TileOffset(d.type, d.tiles, i, d.first_record + r);
         for (int64_t p = 0; p < panels; ++p) {
-          RunTileOf<P::kMins>(tokens, unpacked[p], reinterpret_cast<const uint8_t*>(tile),
-                              records * (record.cols / 32),
-                              d.sums + kPanelRows * ((first_panel + p) * d.tiles.tokens + begin));
+          const auto* x = reinterpret_cast<const uint8_t*>(tile);
+          float* sums = d.sums + kPanelRows * ((first_panel + p) * d.tiles.tokens + begin);
+          WithCount<kMaxTileTokens>(tokens, [&](auto count) {
+            RunTile<P::kMins, decltype(count)::value>(unpacked[p], x, records * (record.cols / 32),
+                                                      sums);
+          });
         }
       }
     }

@@ -163,6 +163,11 @@ inline void ScaleMinsOfEight(const uint8_t* w, WideScales& s) {
   for (int j = 0; j < 4; ++j) StoreInts(s.pairs[j], PairOf(mins[2 * j], mins[2 * j + 1]));
 }
 
+// Four low bits and two high ones, 32 above the value.
+inline VecI SixBitScale(__m128i low, __m128i high) {
+  return WideI8(_mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32)));
+}
+
 // Scales of `kParts` parts whose levels are all off by kOffset.
 template <int kParts, int kOffset>
 inline void StoreOffsetScales(const VecI* scales, WideScales& s) {
@@ -244,9 +249,7 @@ struct PanelQ3_K {
       const __m128i low = AndRows(j < 8 ? byte(j) : _mm_srli_epi16(byte(j - 8), 4), 15);
       const __m128i high =
           AndRows(_mm_srl_epi16(byte(8 + j % 4), _mm_cvtsi32_si128(2 * (j / 4))), 3);
-      const __m128i scale =
-          _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32));
-      scales[j] = WideI8(scale);
+      scales[j] = SixBitScale(low, high);
     }
     StoreOffsetScales<16, kOffset>(scales, s);
   }
@@ -308,9 +311,7 @@ struct PanelIQ4_XS {
           _mm_srl_epi16(LoadRows(w + 64 + 32 + 16 * (j / 2)), _mm_cvtsi32_si128(4 * (j % 2))), 15);
       const __m128i high = AndRows(
           _mm_srl_epi16(LoadRows(w + 64 + 16 * (j / 4)), _mm_cvtsi32_si128(2 * (j % 4))), 3);
-      const __m128i scale =
-          _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32));
-      scales[j] = WideI8(scale);
+      scales[j] = SixBitScale(low, high);
     }
     StoreOffsetScales<8, kOffset>(scales, s);
   }
@@ -347,7 +348,19 @@ inline void AddWideSums(VecI acc, const WideScales& s, const uint8_t* extras, fl
   StoreF32(out, sum);
 }
 
-// Calls function.template operator()<Panel...>() for the type.
+template <int kCount>
+struct Count {
+  static constexpr int value = kCount;
+};
+
+// Calls function(Count<count>{}), count from 1 to kMax: so many tokens are a constant to it.
+template <int kMax, typename Function>
+inline void WithCount(int64_t count, const Function& function) {
+  if (count == kMax) return function(Count<kMax>{});
+  if constexpr (kMax > 1) WithCount<kMax - 1>(count, function);
+}
+
+// Calls function(Panel...{}) for the type.
 template <typename Function>
 inline void WithPanel(DType type, const Function& function) {
   switch (type) {

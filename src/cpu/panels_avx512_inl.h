@@ -18,6 +18,7 @@ inline void AddDots(VecI& acc, VecI levels, const uint8_t* values) {
 
 constexpr int64_t kPrefetchBytes = 4096;
 constexpr int kFewChains = 6;
+constexpr int kTileTokens = 12;  // as many sums as there are registers for
 
 // Where few tokens are, the weights come from memory as fast as they are asked for.
 template <int T>
@@ -135,28 +136,14 @@ void RunWideTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t re
 template <typename P>
 void RunTileOf(int64_t tokens, const uint8_t* w, const uint8_t* x, int64_t records,
                int64_t record_bytes, float* sums) {
-  switch (tokens) {
-#define CADRE_TILE(T)                                       \
-  case T:                                                   \
-    if constexpr (P::kWide)                                 \
-      RunWideTile<P, T>(w, x, records, record_bytes, sums); \
-    else                                                    \
-      RunTile<P, T>(w, x, records, record_bytes, sums);     \
-    break;
-    CADRE_TILE(1)
-    CADRE_TILE(2)
-    CADRE_TILE(3)
-    CADRE_TILE(4)
-    CADRE_TILE(5)
-    CADRE_TILE(6)
-    CADRE_TILE(7)
-    CADRE_TILE(8)
-    CADRE_TILE(9)
-    CADRE_TILE(10)
-    CADRE_TILE(11)
-    CADRE_TILE(12)
-#undef CADRE_TILE
-  }
+  WithCount<kTileTokens>(tokens, [&](auto count) {
+    constexpr int kTokens = decltype(count)::value;
+    if constexpr (P::kWide) {
+      RunWideTile<P, kTokens>(w, x, records, record_bytes, sums);
+    } else {
+      RunTile<P, kTokens>(w, x, records, record_bytes, sums);
+    }
+  });
 }
 
 // A tile meets all panels while it is in the first-level cache.
@@ -379,7 +366,7 @@ inline void RoundTile(const TileSource& source, std::byte* tile) {
 }
 
 constexpr PanelKernels kPanels = {
-    .tile_tokens = 12, .pack = PackPanel, .round = RoundTile, .dots = RunPanelDots};
+    .tile_tokens = kTileTokens, .pack = PackPanel, .round = RoundTile, .dots = RunPanelDots};
 constexpr const PanelKernels* kPanelKernels = &kPanels;
 
 }  // namespace
