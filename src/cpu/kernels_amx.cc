@@ -160,27 +160,25 @@ inline void FoldGroup(const uint8_t* w, int64_t step, FoldedBlock& out) {
   constexpr int kQuads = 8 / kParts;
   const int64_t group = step * P::kUnroll + G;
   CADRE_UNROLL for (int part = 0; part < kParts; ++part) {
-    const VecI scale = LoadInts(out.scales.scale[group * kParts + part]);
-    const VecI words = P::kFolded ? scale : PairOf(scale, scale);
-    CADRE_UNROLL for (int q = 0; q < kQuads; ++q) {
-      const int j = part * kQuads + q;
-      int8_t* low = out.bytes[0] + 512 * group + 64 * j;
-      int8_t* high = out.bytes[1] + 512 * group + 64 * j;
-      if constexpr (P::kFolded) {
-        _mm512_store_si512(low, P::template FoldedLevels<G>(w, step, j, scale));
-        continue;
+    if constexpr (P::kFolded) {
+      const FoldFactor factor = P::Factor(out.scales, group * kParts + part);
+      CADRE_UNROLL for (int j = part * kQuads; j < (part + 1) * kQuads; ++j) {
+        const VecI x = P::template FoldedLevels<G>(w, step, j, factor);
+        const VecI above = _mm512_set1_epi8(static_cast<char>(P::kFoldOffset));
+        _mm512_store_si512(out.bytes[0] + 512 * group + 64 * j,
+                           P::kFoldOffset == 0 ? x : _mm512_sub_epi8(x, above));
       }
-      VecI x = P::template Levels<G>(w, step, j);
-      if (P::kOffset != 0) x = _mm512_sub_epi8(x, _mm512_set1_epi8(static_cast<char>(P::kOffset)));
-      VecI even = _mm512_mullo_epi16(EvenBytes(x), words);
-      VecI odd = _mm512_mullo_epi16(OddBytes(x), words);
-      if constexpr (P::kDigits == 1) {
-        if (P::kNegated) {
-          even = _mm512_sub_epi16(_mm512_setzero_si512(), even);
-          odd = _mm512_sub_epi16(_mm512_setzero_si512(), odd);
-        }
-        _mm512_store_si512(low, Interleave(even, odd));
-      } else {
+    } else {
+      const VecI scale = LoadInts(out.scales.scale[group * kParts + part]);
+      const VecI words = PairOf(scale, scale);
+      CADRE_UNROLL for (int j = part * kQuads; j < (part + 1) * kQuads; ++j) {
+        int8_t* low = out.bytes[0] + 512 * group + 64 * j;
+        int8_t* high = out.bytes[1] + 512 * group + 64 * j;
+        VecI x = P::template Levels<G>(w, step, j);
+        if (P::kOffset != 0)
+          x = _mm512_sub_epi8(x, _mm512_set1_epi8(static_cast<char>(P::kOffset)));
+        const VecI even = _mm512_mullo_epi16(EvenBytes(x), words);
+        const VecI odd = _mm512_mullo_epi16(OddBytes(x), words);
         const VecI seven_bits = _mm512_set1_epi8(127);
         _mm512_store_si512(low, _mm512_and_si512(Interleave(even, odd), seven_bits));
         _mm512_store_si512(high, Interleave(_mm512_srai_epi16(even, 7), _mm512_srai_epi16(odd, 7)));
@@ -253,7 +251,6 @@ inline void RunWideBlock(const FoldedBlock* const* blocks, const uint8_t* tile, 
         acc = _mm512_add_epi32(
             acc, _mm512_slli_epi32(LoadInts(products[p * P::kDigits + 1] + 16 * t), 7));
       }
-      if constexpr (P::kNegated) acc = _mm512_sub_epi32(_mm512_setzero_si512(), acc);
       AddWideSums<P::kMins, P::kHalves ? 8 : 4>(
           acc, blocks[p]->scales, extras + kWideExtraBytes * t, sums + p * sums_stride + 16 * t);
     }

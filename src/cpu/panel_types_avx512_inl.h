@@ -23,9 +23,6 @@ inline VecF LoadHalves(const uint8_t* p) {
 inline __m128i LoadRows(const uint8_t* p) {
   return _mm_load_si128(reinterpret_cast<const __m128i*>(p));
 }
-inline __m128i AndRows(__m128i x, int mask) {
-  return _mm_and_si128(x, _mm_set1_epi8(static_cast<char>(mask)));
-}
 
 inline VecI LowNibbles(VecI x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
 inline VecI HighNibbles(VecI x) { return LowNibbles(_mm512_srli_epi16(x, 4)); }
@@ -53,13 +50,13 @@ inline void StoreRows(float* to, VecF x) { _mm512_store_ps(to, x); }
 
 // Blocks of 256: integers per part (of 32 columns, or sixteen) and row, and two floats per row.
 struct WideScales {
-  // The factor of a part's levels. Folded types: the same twice, as 16 bits.
+  // The factor of a part's levels. Folded types have it as bytes instead.
   alignas(64) int32_t scale[16][16];
-  // Two parts' factors of the sums of the activations, as 16 bits: the minima, or what the levels
-  // are off by times the scale.
+  alignas(64) uint8_t bytes[16][16];
+  // Two parts' minima as 16 bits, the factors of the sums of the activations.
   alignas(64) int32_t pairs[8][16];
   VecF d;
-  VecF min;  // of the pairs, where they are minima
+  VecF min;  // of the pairs
 };
 inline VecI WideU8(__m128i bytes) { return _mm512_cvtepu8_epi32(bytes); }
 inline VecI WideI8(__m128i bytes) { return _mm512_cvtepi8_epi32(bytes); }
@@ -69,13 +66,36 @@ inline void StoreInts(int32_t* to, VecI x) { _mm512_store_si512(to, x); }
 inline VecI PairOf(VecI low, VecI high) {
   return _mm512_mask_blend_epi16(0xaaaaaaaa, low, _mm512_slli_epi32(high, 16));
 }
+// Sixteen rows of four numbers each, a byte apiece.
+inline VecI LoadFourRows(const uint8_t* p) { return _mm512_load_si512(p); }
+inline VecI AndBytes(VecI x, int mask) {
+  return _mm512_and_si512(x, _mm512_set1_epi8(static_cast<char>(mask)));
+}
+// The bits of `mask` from b, the others from a.
+inline VecI Select(VecI a, VecI b, int mask) {
+  return _mm512_ternarylogic_epi32(_mm512_set1_epi8(static_cast<char>(mask)), b, a, 0xca);
+}
+
+// The bytes of sixteen rows, each twice, as the upper half of 16 bits.
+inline VecI SpreadRows(__m128i bytes) {
+  const VecI places = _mm512_setr_epi64(0x01ff01ff00ff00ff, 0x03ff03ff02ff02ff, 0x05ff05ff04ff04ff,
+                                        0x07ff07ff06ff06ff, 0x09ff09ff08ff08ff, 0x0bff0bff0aff0aff,
+                                        0x0dff0dff0cff0cff, 0x0fff0fff0eff0eff);
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(bytes), places);
+}
+
+// A factor of levels that are multiplied before they meet the values, the same twice as 16 bits,
+// and what is added afterwards.
+struct FoldFactor {
+  VecI times, plus;
+};
 
 // How a type's record is read. kOffset: what its levels are above their value. kMins: a minimum is
 // added to each value. kWide: blocks of 256, else two of 32, which are groups 0 and 1 of step 0.
 // Levels<G>(record, step, j) has columns [4j, 4j + 4) of group G of 32 columns of the step.
 // Wide ones only: kHalves: parts are of sixteen columns, else of 32. A record is kSteps times
-// kUnroll groups. kFolded: FoldedLevels are the levels times the part's scale. kDigits: in how many
-// signed bytes level times scale fits, kNegated: if its sign is turned.
+// kUnroll groups. kFolded: levels times the part's scale fit in a byte and are FoldedLevels, which
+// are kFoldOffset above that. kDigits: in how many signed bytes level times scale fits.
 
 // Blocks of 32: records of two.
 template <bool kHasMins, int kLevelOffset>
@@ -143,47 +163,26 @@ struct PanelQ8_0 : OfTwoBlocks<false, 128> {
 inline void ScaleMinsOfEight(const uint8_t* w, WideScales& s) {
   s.d = LoadHalves(w);
   s.min = Sub(Zero(), LoadHalves(w + 32));
-  VecI mins[8];
-  const auto byte = [&](int i) { return LoadRows(w + 64 + 16 * i); };
-  for (int j = 0; j < 8; ++j) {
-    __m128i scale, min;
-    if (j < 4) {
-      scale = AndRows(byte(j), 63);
-      min = AndRows(byte(j + 4), 63);
-    } else {
-      const auto high = [&](int i) {
-        return _mm_slli_epi16(AndRows(_mm_srli_epi16(byte(i), 6), 3), 4);
-      };
-      scale = _mm_or_si128(AndRows(byte(j + 4), 15), high(j - 4));
-      min = _mm_or_si128(AndRows(_mm_srli_epi16(byte(j + 4), 4), 15), high(j));
-    }
-    StoreInts(s.scale[j], WideU8(scale));
-    mins[j] = WideU8(min);
-  }
-  for (int j = 0; j < 4; ++j) StoreInts(s.pairs[j], PairOf(mins[2 * j], mins[2 * j + 1]));
-}
-
-// Four low bits and two high ones, 32 above the value.
-inline VecI SixBitScale(__m128i low, __m128i high) {
-  return WideI8(_mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32)));
-}
-
-// Scales of `kParts` parts whose levels are all off by kOffset.
-template <int kParts, int kOffset>
-inline void StoreOffsetScales(const VecI* scales, WideScales& s) {
-  const VecI minus_offset = _mm512_set1_epi16(-kOffset);
-  for (int j = 0; j < kParts; ++j) StoreInts(s.scale[j], scales[j]);
-  for (int j = 0; j < kParts / 2; ++j) {
-    const VecI pair = PairOf(scales[2 * j], scales[2 * j + 1]);
-    StoreInts(s.pairs[j], _mm512_mullo_epi16(pair, minus_offset));
+  const VecI first = LoadFourRows(w + 64), second = LoadFourRows(w + 128),
+             third = LoadFourRows(w + 192);
+  alignas(64) uint8_t scales[8][16], mins[8][16];
+  const auto store = [](uint8_t(&to)[16], VecI x) { _mm512_store_si512(to, x); };
+  store(scales[0], AndBytes(first, 63));
+  store(mins[0], AndBytes(second, 63));
+  store(scales[4], AndBytes(Select(third, _mm512_srli_epi16(first, 2), 0x30), 63));
+  store(mins[4],
+        AndBytes(Select(_mm512_srli_epi16(third, 4), _mm512_srli_epi16(second, 2), 0x30), 63));
+  for (int j = 0; j < 8; ++j) StoreInts(s.scale[j], WideU8(LoadRows(scales[j])));
+  for (int j = 0; j < 4; ++j) {
+    StoreInts(s.pairs[j], PairOf(WideU8(LoadRows(mins[2 * j])), WideU8(LoadRows(mins[2 * j + 1]))));
   }
 }
 
 struct PanelQ4_K {
-  static constexpr int kOffset = 0;
+  static constexpr int kOffset = 0, kFoldOffset = 0;
   static constexpr bool kHalves = false, kMins = true;
   static constexpr int kUnroll = 2, kSteps = 4;
-  static constexpr bool kWide = true, kFolded = false, kNegated = false;
+  static constexpr bool kWide = true, kFolded = false;
   static constexpr int kDigits = 2;
   static void Scales(const uint8_t* w, WideScales& s) { ScaleMinsOfEight(w, s); }
   template <int G>
@@ -194,10 +193,10 @@ struct PanelQ4_K {
 };
 
 struct PanelQ5_K {
-  static constexpr int kOffset = 0;
+  static constexpr int kOffset = 0, kFoldOffset = 0;
   static constexpr bool kHalves = false, kMins = true;
   static constexpr int kUnroll = 2, kSteps = 4;
-  static constexpr bool kWide = true, kFolded = false, kNegated = false;
+  static constexpr bool kWide = true, kFolded = false;
   static constexpr int kDigits = 2;
   static void Scales(const uint8_t* w, WideScales& s) { ScaleMinsOfEight(w, s); }
   template <int G>
@@ -210,16 +209,14 @@ struct PanelQ5_K {
 };
 
 struct PanelQ6_K {
-  static constexpr int kOffset = 32;
+  static constexpr int kOffset = 32, kFoldOffset = 0;
   static constexpr bool kHalves = true, kMins = false;
   static constexpr int kUnroll = 4, kSteps = 2;
-  static constexpr bool kWide = true, kFolded = false, kNegated = false;
+  static constexpr bool kWide = true, kFolded = false;
   static constexpr int kDigits = 2;
   static void Scales(const uint8_t* w, WideScales& s) {
     s.d = LoadHalves(w);
-    VecI scales[16];
-    for (int j = 0; j < 16; ++j) scales[j] = WideI8(LoadRows(w + 64 + 16 * j));
-    StoreOffsetScales<16, kOffset>(scales, s);
+    for (int j = 0; j < 16; ++j) StoreInts(s.scale[j], WideI8(LoadRows(w + 64 + 16 * j)));
   }
   template <int G>
   static VecI Levels(const uint8_t* w, int64_t step, int j) {
@@ -235,61 +232,76 @@ struct PanelQ6_K {
   }
 };
 
+// Level times scale is -124 to 128, of which only the negative fits in a byte: so are scales and d.
 struct PanelQ3_K {
-  static constexpr int kOffset = 4;
+  static constexpr int kOffset = 4, kFoldOffset = 128;
   static constexpr bool kHalves = true, kMins = false;
   static constexpr int kUnroll = 4, kSteps = 2;
-  static constexpr bool kWide = true, kFolded = false, kNegated = true;
+  static constexpr bool kWide = true, kFolded = true;
   static constexpr int kDigits = 1;
   static void Scales(const uint8_t* w, WideScales& s) {
-    s.d = LoadHalves(w);
-    VecI scales[16];
-    const auto byte = [&](int i) { return LoadRows(w + 64 + 16 * i); };
-    for (int j = 0; j < 16; ++j) {
-      const __m128i low = AndRows(j < 8 ? byte(j) : _mm_srli_epi16(byte(j - 8), 4), 15);
-      const __m128i high =
-          AndRows(_mm_srl_epi16(byte(8 + j % 4), _mm_cvtsi32_si128(2 * (j / 4))), 3);
-      scales[j] = SixBitScale(low, high);
-    }
-    StoreOffsetScales<16, kOffset>(scales, s);
+    s.d = Sub(Zero(), LoadHalves(w));
+    const VecI high = LoadFourRows(w + 64 + 128);
+    const auto store = [&](int j, VecI low, VecI two_bits) {
+      const VecI scale = AndBytes(Select(low, two_bits, 0x30), 63);
+      _mm512_store_si512(s.bytes[j], _mm512_sub_epi8(_mm512_set1_epi8(32), scale));
+    };
+    const VecI first = LoadFourRows(w + 64), second = LoadFourRows(w + 128);
+    store(0, first, _mm512_slli_epi16(high, 4));
+    store(4, second, _mm512_slli_epi16(high, 2));
+    store(8, _mm512_srli_epi16(first, 4), high);
+    store(12, _mm512_srli_epi16(second, 4), _mm512_srli_epi16(high, 2));
+  }
+  static FoldFactor Factor(const WideScales& s, int64_t part) {
+    const VecI times = _mm512_srai_epi16(SpreadRows(LoadRows(s.bytes[part])), 8);
+    // (level - 4) times + 128, two levels at once
+    const VecI four = _mm512_mullo_epi16(times, _mm512_set1_epi16(0x0404));
+    return {times, _mm512_sub_epi16(_mm512_set1_epi16(static_cast<short>(0x8080)), four)};
+  }
+  // The two bytes are multiplied as one number: the lower one, 128 above its product, carries
+  // nothing into the upper one.
+  template <int G>
+  static VecI FoldedLevels(const uint8_t* w, int64_t step, int j, const FoldFactor& factor) {
+    return _mm512_add_epi16(_mm512_mullo_epi16(Levels<G>(w, step, j), factor.times), factor.plus);
   }
   template <int G>
   static VecI Levels(const uint8_t* w, int64_t step, int j) {
-    const VecI low = TwoBits<G>(LoadLevels(w + 768 + 512 * step + 64 * j));
-    const VecI bit = _mm512_set1_epi8(static_cast<char>(1 << (4 * step + G)));
-    return AddWhere(low, _mm512_test_epi8_mask(LoadLevels(w + 256 + 64 * j), bit), 4);
+    const VecI low = LoadLevels(w + 768 + 512 * step + 64 * j);
+    const VecI bits = LoadLevels(w + 256 + 256 * step + 64 * (j & 3));
+    const int at = G + (j < 4 ? 0 : 4);
+    const VecI third = at < 2 ? _mm512_slli_epi16(bits, static_cast<unsigned>(2 - at) & 15)
+                              : _mm512_srli_epi16(bits, static_cast<unsigned>(at - 2) & 15);
+    return AndBytes(Select(G == 0 ? low : _mm512_srli_epi16(low, 2 * G), third, 4), 7);
   }
 };
 
 struct PanelQ2_K {
-  static constexpr int kOffset = 0;
+  static constexpr int kOffset = 0, kFoldOffset = 0;
   static constexpr bool kHalves = true, kMins = true;
   static constexpr int kUnroll = 4, kSteps = 2;
-  static constexpr bool kWide = true, kFolded = true, kNegated = false;
+  static constexpr bool kWide = true, kFolded = true;
   static constexpr int kDigits = 1;
   static void Scales(const uint8_t* w, WideScales& s) {
     s.d = LoadHalves(w);
     s.min = Sub(Zero(), LoadHalves(w + 32));
-    // A row's byte twice, as 16 bits.
-    const VecI spread = _mm512_setr_epi64(
-        0xff01ff01ff00ff00, 0xff03ff03ff02ff02, 0xff05ff05ff04ff04, 0xff07ff07ff06ff06,
-        0xff09ff09ff08ff08, 0xff0bff0bff0aff0a, 0xff0dff0dff0cff0c, 0xff0fff0fff0eff0e);
-    const auto both = [&](int k) {
-      return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(LoadRows(w + 64 + 16 * k)), spread);
-    };
-    for (int k = 0; k < 8; ++k) {
-      const VecI first = both(2 * k), second = both(2 * k + 1);
-      const VecI low = _mm512_set1_epi16(15);
-      StoreInts(s.scale[2 * k], _mm512_and_si512(first, low));
-      StoreInts(s.scale[2 * k + 1], _mm512_and_si512(second, low));
-      StoreInts(s.pairs[k],
-                _mm512_srli_epi16(_mm512_mask_blend_epi16(0xaaaaaaaa, first, second), 4));
+    for (int j = 0; j < 16; j += 4) {
+      const VecI both = LoadFourRows(w + 64 + 16 * j);
+      _mm512_store_si512(s.bytes[j], LowNibbles(both));
     }
+    for (int k = 0; k < 8; ++k) {
+      const VecI first = SpreadRows(LoadRows(w + 64 + 32 * k)),
+                 second = SpreadRows(LoadRows(w + 64 + 32 * k + 16));
+      StoreInts(s.pairs[k],
+                _mm512_srli_epi16(_mm512_mask_blend_epi16(0xaaaaaaaa, first, second), 4 + 8));
+    }
+  }
+  static FoldFactor Factor(const WideScales& s, int64_t part) {
+    return {_mm512_srli_epi16(SpreadRows(LoadRows(s.bytes[part])), 8), _mm512_setzero_si512()};
   }
   // At most 3 times 15: two bytes are multiplied at once.
   template <int G>
-  static VecI FoldedLevels(const uint8_t* w, int64_t step, int j, VecI scale) {
-    return _mm512_mullo_epi16(Levels<G>(w, step, j), scale);
+  static VecI FoldedLevels(const uint8_t* w, int64_t step, int j, const FoldFactor& factor) {
+    return _mm512_mullo_epi16(Levels<G>(w, step, j), factor.times);
   }
   template <int G>
   static VecI Levels(const uint8_t* w, int64_t step, int j) {
@@ -298,22 +310,31 @@ struct PanelQ2_K {
 };
 
 struct PanelIQ4_XS {
-  static constexpr int kOffset = 128;
+  static constexpr int kOffset = 128, kFoldOffset = 0;
   static constexpr bool kHalves = false, kMins = false;
   static constexpr int kUnroll = 1, kSteps = 8;
-  static constexpr bool kWide = true, kFolded = false, kNegated = false;
+  static constexpr bool kWide = true, kFolded = false;
   static constexpr int kDigits = 2;
   static void Scales(const uint8_t* w, WideScales& s) {
+    constexpr int64_t kFours = 0x0004000400040004;
     s.d = LoadHalves(w);
-    VecI scales[8];
-    for (int j = 0; j < 8; ++j) {
-      const __m128i low = AndRows(
-          _mm_srl_epi16(LoadRows(w + 64 + 32 + 16 * (j / 2)), _mm_cvtsi32_si128(4 * (j % 2))), 15);
-      const __m128i high = AndRows(
-          _mm_srl_epi16(LoadRows(w + 64 + 16 * (j / 4)), _mm_cvtsi32_si128(2 * (j % 4))), 3);
-      scales[j] = SixBitScale(low, high);
-    }
-    StoreOffsetScales<8, kOffset>(scales, s);
+    // Rows of low bits: parts 0 2 4 6 in the lower halves of bytes, 1 3 5 7 in the upper ones. Two
+    // rows of high bits, each of four parts.
+    const VecI low = _mm512_loadu_si512(w + 96);
+    const VecI pairs_of_rows =
+        _mm512_castsi256_si512(_mm256_load_si256(reinterpret_cast<const __m256i*>(w + 64)));
+    const VecI high =
+        _mm512_srlv_epi16(_mm512_shuffle_i32x4(pairs_of_rows, pairs_of_rows, 0x50),
+                          _mm512_setr_epi64(0, 0, kFours, kFours, 0, 0, kFours, kFours));
+    alignas(64) uint8_t bytes[2][4][16];
+    const auto store = [&](int odd, VecI low_bits, VecI high_bits) {
+      _mm512_store_si512(
+          bytes[odd],
+          _mm512_sub_epi8(AndBytes(Select(low_bits, high_bits, 0x30), 63), _mm512_set1_epi8(32)));
+    };
+    store(0, low, _mm512_slli_epi16(high, 4));
+    store(1, _mm512_srli_epi16(low, 4), _mm512_slli_epi16(high, 2));
+    for (int j = 0; j < 8; ++j) StoreInts(s.scale[j], WideI8(LoadRows(bytes[j % 2][j / 2])));
   }
   template <int G>
   static VecI Levels(const uint8_t* w, int64_t step, int j) {

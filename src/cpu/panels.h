@@ -71,10 +71,14 @@ static constexpr int64_t TileGroupCols(DType type) {
 // A tile of T tokens is a list of groups of columns: signed bytes [T][cols], then
 //   groups of 32: their scales [T], and [T] for what all levels of a type are off by: the sum of
 //   the values times the scale for types with minima, else times -kOffset, as int32
-//   groups of 256: [T] of 64 bytes: the scale, and from byte 32 on the sums of the values as int16,
-//   of sixteen columns each or of 32, as the type has its scales
-static constexpr int64_t kWideExtraBytes = 64;
+//   groups of 256: [T] of 128 bytes. The scale; at kWideStartAt, as int32, what folded levels are
+//   off by, -kFoldOffset times the sum of all values; at kWideSumsAt the sums of the values as
+//   int16, of sixteen columns each or of 32, as the type has its scales; at kWideStartsAt these
+//   times -kOffset as int32
+static constexpr int64_t kWideExtraBytes = 128;
+static constexpr int64_t kWideStartAt = 4;
 static constexpr int64_t kWideSumsAt = 32;
+static constexpr int64_t kWideStartsAt = 64;
 static constexpr int64_t TileGroupBytes(int64_t group_cols, int64_t tokens) {
   return tokens * (group_cols == 256 ? 256 + kWideExtraBytes : 32 + 8);
 }

@@ -70,37 +70,46 @@ void RunTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t record
   CADRE_UNROLL for (int t = 0; t < T; ++t) StoreF32(out + 16 * t, sums[t]);
 }
 
+// Folding pays where it is shared by many tokens. A sum also waits five cycles for the one before:
+// with few tokens the parts have sums of their own.
+template <typename P, int T>
+constexpr bool kFoldsFor = P::kFolded&& T > kFewChains;
+
 // One group of 32 columns of a block of 256: level times value times the part's scale, whole
 // numbers all.
 template <typename P, int T, int G>
 inline void AddWideGroup(const uint8_t* w, int64_t step, const WideScales& s, const uint8_t* x,
-                         VecI (&acc)[T]) {
+                         const uint8_t* extras, VecI (&acc)[T]) {
   constexpr int kParts = P::kHalves ? 2 : 1;
   constexpr int kQuads = 8 / kParts;
   const int64_t group = step * P::kUnroll + G;
   CADRE_UNROLL for (int part = 0; part < kParts; ++part) {
-    const VecI scale = LoadInts(s.scale[group * kParts + part]);
-    // A sum waits five cycles for the one before: with few tokens the parts have sums of their own.
-    if constexpr (P::kFolded && T > kFewChains) {
+    if constexpr (kFoldsFor<P, T>) {
+      const FoldFactor factor = P::Factor(s, group * kParts + part);
       CADRE_UNROLL for (int j = part * kQuads; j < (part + 1) * kQuads; ++j) {
-        const VecI levels = P::template FoldedLevels<G>(w, step, j, scale);
+        const VecI levels = P::template FoldedLevels<G>(w, step, j, factor);
         CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(acc[t], levels, x + 256 * t + 4 * j);
       }
       continue;
     }
+    const uint8_t* starts = extras + kWideStartsAt + 4 * (group * kParts + part);
     VecI dots[T];
-    CADRE_UNROLL for (int t = 0; t < T; ++t) dots[t] = _mm512_setzero_si512();
+    CADRE_UNROLL for (int t = 0; t < T; ++t) {
+      dots[t] = P::kMins ? _mm512_setzero_si512() : Broadcast32(starts + kWideExtraBytes * t);
+    }
     CADRE_UNROLL for (int j = part * kQuads; j < (part + 1) * kQuads; ++j) {
-      VecI levels;
-      if constexpr (P::kFolded) {
-        levels = P::template FoldedLevels<G>(w, step, j, scale);
-      } else {
-        levels = P::template Levels<G>(w, step, j);
-      }
+      const VecI levels = P::template Levels<G>(w, step, j);
       CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(dots[t], levels, x + 256 * t + 4 * j);
     }
-    CADRE_UNROLL for (int t = 0; t < T; ++t) acc[t] =
-        _mm512_add_epi32(acc[t], P::kFolded ? dots[t] : _mm512_mullo_epi32(dots[t], scale));
+    if constexpr (P::kFolded) {  // sums of 16 bits, with their signs above them: that meets zeros
+      const VecI scale =
+          _mm512_maskz_mov_epi16(0x55555555, WideI8(LoadRows(s.bytes[group * kParts + part])));
+      CADRE_UNROLL for (int t = 0; t < T; ++t) acc[t] = _mm512_dpwssd_epi32(acc[t], dots[t], scale);
+    } else {
+      const VecI scale = LoadInts(s.scale[group * kParts + part]);
+      CADRE_UNROLL for (int t = 0; t < T; ++t) acc[t] =
+          _mm512_add_epi32(acc[t], _mm512_mullo_epi32(dots[t], scale));
+    }
   }
 }
 
@@ -115,15 +124,16 @@ void RunWideTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t re
     const uint8_t* extras = x + 256 * T;
     VecI acc[T];
     CADRE_UNROLL for (int t = 0; t < T; ++t) {
-      acc[t] =
-          P::kMins ? _mm512_setzero_si512() : AddPairs<kPairs>(s, extras + kWideExtraBytes * t);
+      acc[t] = kFoldsFor<P, T> && !P::kMins
+                   ? Broadcast32(extras + kWideStartAt + kWideExtraBytes * t)
+                   : _mm512_setzero_si512();
     }
     for (int64_t step = 0; step < P::kSteps; ++step, x += 32 * P::kUnroll) {
-      AddWideGroup<P, T, 0>(w, step, s, x, acc);
-      if constexpr (P::kUnroll > 1) AddWideGroup<P, T, 1>(w, step, s, x + 32, acc);
+      AddWideGroup<P, T, 0>(w, step, s, x, extras, acc);
+      if constexpr (P::kUnroll > 1) AddWideGroup<P, T, 1>(w, step, s, x + 32, extras, acc);
       if constexpr (P::kUnroll > 2) {
-        AddWideGroup<P, T, 2>(w, step, s, x + 64, acc);
-        AddWideGroup<P, T, 3>(w, step, s, x + 96, acc);
+        AddWideGroup<P, T, 2>(w, step, s, x + 64, extras, acc);
+        AddWideGroup<P, T, 3>(w, step, s, x + 96, extras, acc);
       }
     }
     CADRE_UNROLL for (int t = 0; t < T; ++t) {
@@ -212,6 +222,19 @@ inline void PackBlockOf32(DType type, const uint8_t* const* blocks, int g, uint8
   }
 }
 
+// Bytes of eight bits, one for each group of 32 columns, to what a step of four groups reads
+// together: four quads in the lower halves of bytes, four in the upper ones.
+inline void SplitThirdBits(uint8_t* bits) {
+  uint8_t split[512];
+  for (int step = 0; step < 2; ++step) {
+    for (int i = 0; i < 256; ++i) {
+      const int low = bits[i] >> 4 * step & 15, high = bits[256 + i] >> 4 * step & 15;
+      split[256 * step + i] = static_cast<uint8_t>(low | high << 4);
+    }
+  }
+  __builtin_memcpy(bits, split, sizeof split);
+}
+
 inline void PackBlockOf256(DType type, const uint8_t* const* blocks, uint8_t* out) {
   switch (type) {
     case DType::kQ2_K:
@@ -223,6 +246,7 @@ inline void PackBlockOf256(DType type, const uint8_t* const* blocks, uint8_t* ou
       PackRows(blocks, 108, 1, 2, out);
       PackRows(blocks, 96, 12, 1, out + 64);
       PackQuads(blocks, 0, 32, out + 256);
+      SplitThirdBits(out + 256);
       PackQuads(blocks, 32, 64, out + 768);
       break;
     case DType::kQ4_K:
@@ -336,14 +360,20 @@ void RoundTokenOf256(const float* x, int64_t groups, int64_t t, int64_t tokens, 
     int32_t fours[64];
     SumFours(values, 256, fours);
     int16_t sums[64 / kFours];
+    int32_t starts[64 / kFours];
+    int32_t start = 0;
     for (int i = 0; i < 64 / kFours; ++i) {
       int32_t sum = 0;
       for (int k = 0; k < kFours; ++k) sum += fours[kFours * i + k];
       sums[i] = static_cast<int16_t>(sum);
+      starts[i] = -P::kOffset * sum;
+      start -= P::kFoldOffset * sum;
     }
     __builtin_memset(extra, 0, kWideExtraBytes);
     __builtin_memcpy(extra, &scale, 4);
+    __builtin_memcpy(extra + kWideStartAt, &start, 4);
     __builtin_memcpy(extra + kWideSumsAt, sums, sizeof sums);
+    __builtin_memcpy(extra + kWideStartsAt, starts, sizeof starts);
   }
 }
 
