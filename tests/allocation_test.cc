@@ -134,9 +134,7 @@ TEST_P(Allocation, ForwardMakesNoneInSteadyState) {
   const RandomModel model(config, setting.weights);
   ThreadPool threads(2);
   const auto device = MakeDevice(setting.device, threads);
-  const auto activation =
-      IsQuantised(setting.weights) ? ActivationType::kInt8 : ActivationType::kF32;
-  QuietSequence sequence(model.model(), *device, setting.kv, activation);
+  QuietSequence sequence(model.model(), *device, setting.kv, ActivationType::kRounded);
   EXPECT_GT(sequence.Step(20, true), 0)
       << "the largest step may; and if it did not, nothing would be counted";
   EXPECT_EQ(sequence.Step(20, true), 0)

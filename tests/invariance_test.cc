@@ -36,9 +36,8 @@ class Invariance : public testing::TestWithParam<Setting> {
     return config;
   }
   StepRunner Runner(Device& device) const {
-    const auto activation =
-        IsQuantised(GetParam().weights) ? ActivationType::kInt8 : ActivationType::kF32;
-    return StepRunner(model_.model(), device, GetParam().kv, activation, {first_, second_});
+    return StepRunner(model_.model(), device, GetParam().kv, ActivationType::kRounded,
+                      {first_, second_});
   }
   std::vector<float> Prefill(int threads_count) const {
     ThreadPool threads(threads_count);
@@ -83,8 +82,9 @@ std::vector<Setting> Settings() {
   for (const auto& device : DeviceNames()) {
     settings.push_back({device, DType::kF32, KvType::kF32});
     if (device == "reference") continue;  // plain loops: one setting shows it, and they are slow
-    for (const DType type : {DType::kBF16, DType::kQ8_0, DType::kQ4_K, DType::kQ4_0, DType::kQ6_K,
-                             DType::kQ5_1, DType::kQ3_K, DType::kQ2_K, DType::kIQ4_XS}) {
+    for (const DType type :
+         {DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_K, DType::kQ4_0, DType::kQ6_K,
+          DType::kQ5_1, DType::kQ3_K, DType::kQ2_K, DType::kIQ4_XS}) {
       settings.push_back({device, type, KvType::kF32});
     }
     settings.push_back({device, DType::kF32, KvType::kF16});
@@ -107,15 +107,14 @@ INSTANTIATE_TEST_SUITE_P(All, Invariance, testing::ValuesIn(Settings()), Setting
 // mean square: float32 rounding grows like the depth of the sums (dim 256, two layers: well below
 // 1e-4), and picks of this seed have no near-ties.
 TEST(Devices, AgreeWithTheReferenceOnAWholeModel) {
-  for (const DType type : {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_K}) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_K}) {
     const RandomModel model(SmallConfig(), type);
     const auto ids = RandomIds(60, 3);
-    const auto activation = IsQuantised(type) ? ActivationType::kInt8 : ActivationType::kF32;
     std::vector<float> expected;
     for (const auto& name : DeviceNames()) {
       ThreadPool threads(2);
       const auto device = MakeDevice(name, threads);
-      StepRunner runner(model.model(), *device, KvType::kF32, activation, {ids});
+      StepRunner runner(model.model(), *device, KvType::kF32, ActivationType::kRounded, {ids});
       runner.RunAll(0);
       if (expected.empty()) expected = runner.logits(0);
       double difference = 0, norm = 0;
@@ -124,9 +123,9 @@ TEST(Devices, AgreeWithTheReferenceOnAWholeModel) {
             static_cast<double>(runner.logits(0)[i]) - static_cast<double>(expected[i]), 2);
         norm += std::pow(static_cast<double>(expected[i]), 2);
       }
-      // A value of an activation that rounds the other way moves the whole row by up to one int8
-      // step.
-      const double bound = activation == ActivationType::kInt8 ? 2e-2 : 1e-4;
+      // A value of an activation that rounds the other way moves the whole row by up to one step.
+      const bool rounds = type != DType::kF32 && type != DType::kF16;
+      const double bound = rounds ? 2e-2 : 1e-4;
       EXPECT_LE(std::sqrt(difference / norm), bound) << name << " " << Info(type).name;
     }
   }

@@ -124,6 +124,7 @@ struct Measured {
   Spread prompt, generate;  // tokens per second
   Work work;
   Limits limits;
+  DType expert_type = DType::kF32;
   double peak_rss_bytes = 0;
 };
 
@@ -275,6 +276,7 @@ Measured Measure(Bench& bench, const BenchCommand& command) {
   measured.limits =
       MeasureLimits(command.shared.isa.empty() ? DetectIsa() : ParseIsa(command.shared.isa),
                     bench.device->threads());
+  measured.expert_type = bench.model->weights.layers[0].experts[0].w1.type;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   measured.peak_rss_bytes = static_cast<double>(usage.ru_maxrss) * 1024;
@@ -282,7 +284,10 @@ Measured Measure(Bench& bench, const BenchCommand& command) {
 }
 
 struct Shares {
-  double gigabytes_per_s, fraction_of_stream, prompt_gops, fraction_of_integer_peak;
+  double gigabytes_per_s, fraction_of_stream, prompt_gops;
+  // Of the products that the experts' type is made of: BF16, else 8-bit.
+  std::string_view peak_name;
+  double peak_gops, fraction_of_peak;
 };
 
 Shares SharesOf(const Measured& m, int64_t prompt, double batch) {
@@ -291,7 +296,10 @@ Shares SharesOf(const Measured& m, int64_t prompt, double batch) {
   shares.fraction_of_stream = shares.gigabytes_per_s / m.limits.stream_gigabytes_per_s;
   shares.prompt_gops =
       m.prompt.median / static_cast<double>(prompt) * m.work.operations_per_prompt * 1e-9;
-  shares.fraction_of_integer_peak = shares.prompt_gops / m.limits.integer_gops;
+  const bool bf16 = m.expert_type == DType::kBF16 && m.limits.bf16_gflops > 0;
+  shares.peak_name = bf16 ? "BF16" : "integer";
+  shares.peak_gops = bf16 ? m.limits.bf16_gflops : m.limits.integer_gops;
+  shares.fraction_of_peak = shares.prompt_gops / shares.peak_gops;
   return shares;
 }
 
@@ -316,16 +324,18 @@ void PrintResult(const Measured& m, const BenchCommand& command) {
                       {"fraction_of_stream", s.fraction_of_stream},
                       {"prompt_gops", s.prompt_gops},
                       {"integer_peak_gops", m.limits.integer_gops},
-                      {"fraction_of_integer_peak", s.fraction_of_integer_peak},
+                      {"fraction_of_integer_peak", s.prompt_gops / m.limits.integer_gops},
+                      {"peak", s.peak_name},
+                      {"fraction_of_peak", s.fraction_of_peak},
                       {"matrix_peak_gops", m.limits.matrix_gops},
                       {"bf16_peak_gflops", m.limits.bf16_gflops},
                       {"peak_rss_bytes", m.peak_rss_bytes}});
   }
   std::string text = fmt::format(
-      "prompt    {:8.1f} tokens/s  ({:.1f} to {:.1f})  {:.0f} GOP/s, {:.0f} % of the integer peak "
+      "prompt    {:8.1f} tokens/s  ({:.1f} to {:.1f})  {:.0f} GOP/s, {:.0f} % of the {} peak "
       "of {:.0f}\n",
-      m.prompt.median, m.prompt.min, m.prompt.max, s.prompt_gops, 100 * s.fraction_of_integer_peak,
-      m.limits.integer_gops);
+      m.prompt.median, m.prompt.min, m.prompt.max, s.prompt_gops, 100 * s.fraction_of_peak,
+      s.peak_name, s.peak_gops);
   if (command.generate > 0) {
     text += fmt::format(
         "generate  {:8.1f} tokens/s  ({:.1f} to {:.1f})  {} per token: {:.1f} GB/s, {:.0f} % of "
@@ -336,8 +346,9 @@ void PrintResult(const Measured& m, const BenchCommand& command) {
         m.limits.stream_gigabytes_per_s);
   }
   if (m.limits.matrix_gops > 0) {
-    text += fmt::format("          that peak is of vector products; the matrix unit's is {:.0f}\n",
-                        m.limits.matrix_gops);
+    text += fmt::format(
+        "          that peak is of vector products; the matrix unit's is {:.0f} (8 bits)\n",
+        m.limits.matrix_gops);
   }
   Print(text + fmt::format("memory    {} at most\n", ShortBytes(m.peak_rss_bytes)));
 }

@@ -37,7 +37,7 @@ ModelSession::ModelSession(const std::string& model, TextNeed need, const Shared
       experts_(opened_.model.model().weights),
       context_length_(options.context > 0 ? options.context : config().context_length) {
   log::info("{} on {} threads ({})", model, threads_.num_threads(), device_->name());
-  if (!options.no_pack && options.Sequence().activation == ActivationType::kInt8) Pack();
+  if (!options.no_pack && options.Sequence().activation == ActivationType::kRounded) Pack();
 }
 
 void ModelSession::Pack() {

@@ -68,7 +68,7 @@ void AddModelOptions(CLI::App& command, ModelOptions& options) {
 
 SequenceConfig ModelOptions::Sequence() const {
   SequenceConfig config;
-  config.activation = activations == "f32" ? ActivationType::kF32 : ActivationType::kInt8;
+  config.activation = activations == "f32" ? ActivationType::kF32 : ActivationType::kRounded;
   config.kv_type = kv == "f32"    ? KvType::kF32
                    : kv == "bf16" ? KvType::kBF16
                    : kv == "q8"   ? KvType::kQ8

@@ -18,7 +18,7 @@ std::vector<DType> AllTypes() {
 }
 const std::vector<DType> kAllTypes = AllTypes();
 constexpr KvType kAllKvTypes[] = {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8};
-constexpr ActivationType kBothActivations[] = {ActivationType::kF32, ActivationType::kInt8};
+constexpr ActivationType kBothActivations[] = {ActivationType::kF32, ActivationType::kRounded};
 
 // Row lengths with tails in every vector width, as far as the type's blocks allow.
 std::vector<int64_t> ColsOf(DType type) {
@@ -61,7 +61,7 @@ TEST_P(CpuDevice, MatMulAgreesWithTheReference) {
 // Rows so long, and tokens so many, that a product is made in several passes.
 TEST_P(CpuDevice, MatMulOfManyTokensAgreesWithTheReference) {
   for (const DType type : kAllTypes) {
-    if (IsQuantised(type)) CheckMatMul(device(), type, ActivationType::kInt8, 49, 70, 2304);
+    CheckMatMul(device(), type, ActivationType::kRounded, 49, 70, 2304);
   }
 }
 
@@ -70,7 +70,7 @@ TEST_P(CpuDevice, PackedWeightsGiveTheSameBits) {
     for (const int64_t cols : {ColsOf(type).front(), ColsOf(type).back(), int64_t{2304}}) {
       const TestWeight w(type, 37, cols, 5);
       const int64_t bytes = device().PackedBytes(w.weight);
-      EXPECT_EQ(bytes > 0, IsQuantised(type) && GetParam() >= Isa::kAvx512) << Info(type).name;
+      EXPECT_EQ(bytes > 0, type != DType::kF32 && GetParam() >= Isa::kAvx512) << Info(type).name;
       if (bytes == 0) continue;
       const Buffer<std::byte> packed(bytes);
       device().Pack(w.weight, packed.data());
@@ -78,8 +78,8 @@ TEST_P(CpuDevice, PackedWeightsGiveTheSameBits) {
       packed_weight.packed = packed.data();
       const auto x = NormalValues(60 * cols, 6);
       for (const int64_t tokens : {1, 5, 60}) {
-        EXPECT_EQ(RunMatMul(device(), x, tokens, packed_weight, ActivationType::kInt8),
-                  RunMatMul(device(), x, tokens, w.weight, ActivationType::kInt8))
+        EXPECT_EQ(RunMatMul(device(), x, tokens, packed_weight, ActivationType::kRounded),
+                  RunMatMul(device(), x, tokens, w.weight, ActivationType::kRounded))
             << Info(type).name << " " << tokens;
       }
       EXPECT_EQ(RunMatMul(device(), x, 3, packed_weight, ActivationType::kF32),
@@ -133,11 +133,11 @@ TEST_P(CpuDevice, BlocksOfAnyBytesGiveTheSameBitsToOneTokenAndToMany) {
       }
     }
     const Weight w = {bytes.data(), type, kRows, kCols};
-    const auto many = RunMatMul(device(), x, kTokens, w, ActivationType::kInt8);
-    const auto expected = RunMatMul(*reference, x, kTokens, w, ActivationType::kInt8);
+    const auto many = RunMatMul(device(), x, kTokens, w, ActivationType::kRounded);
+    const auto expected = RunMatMul(*reference, x, kTokens, w, ActivationType::kRounded);
     for (int64_t t = 0; t < kTokens; ++t) {
       const std::vector<float> row(x.begin() + t * kCols, x.begin() + (t + 1) * kCols);
-      const auto alone = RunMatMul(device(), row, 1, w, ActivationType::kInt8);
+      const auto alone = RunMatMul(device(), row, 1, w, ActivationType::kRounded);
       for (int64_t n = 0; n < kRows; ++n) {
         const auto i = static_cast<size_t>(t * kRows + n);
         ASSERT_EQ(many[i], alone[static_cast<size_t>(n)])
@@ -151,7 +151,7 @@ TEST_P(CpuDevice, BlocksOfAnyBytesGiveTheSameBitsToOneTokenAndToMany) {
 
 TEST_P(CpuDevice, EmptyOperandsAreNothing) {
   const TestWeight w(DType::kQ4_0, 3, 32, 1);
-  EXPECT_TRUE(RunMatMul(device(), {}, 0, w.weight, ActivationType::kInt8).empty());
+  EXPECT_TRUE(RunMatMul(device(), {}, 0, w.weight, ActivationType::kRounded).empty());
   EXPECT_TRUE(
       RunMatMul(device(), std::vector<float>(32), 1, w.weight.Rows(1, 1), ActivationType::kF32)
           .empty());
@@ -240,7 +240,7 @@ TEST_P(CpuDevice, TinyActivationsGiveTinyResults) {
   const TestWeight w(DType::kQ8_0, 4, 32, 5);
   for (const float tiny : {0.0f, 1e-45f, 1e-39f, 1e-37f}) {
     for (const float value :
-         RunMatMul(device(), std::vector<float>(32, tiny), 1, w.weight, ActivationType::kInt8)) {
+         RunMatMul(device(), std::vector<float>(32, tiny), 1, w.weight, ActivationType::kRounded)) {
       EXPECT_LE(std::abs(value), 64 * tiny);
     }
   }

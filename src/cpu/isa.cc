@@ -19,11 +19,12 @@ bool HasF16c() {
 
 // Tiles are a state so large that Linux keeps it for those only who ask.
 bool HasAmx() {
-  constexpr unsigned kTileBit = 1u << 24, kInt8Bit = 1u << 25;  // leaf 7, edx
+  constexpr unsigned kTileBit = 1u << 24, kInt8Bit = 1u << 25, kBF16Bit = 1u << 22;  // leaf 7, edx
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
   unsigned eax, ebx, ecx, edx;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
-  if ((edx & kTileBit) == 0 || (edx & kInt8Bit) == 0) return false;
+  constexpr unsigned kWanted = kTileBit | kInt8Bit | kBF16Bit;
+  if ((edx & kWanted) != kWanted) return false;
   static const bool permitted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
   return permitted;
 }

@@ -99,6 +99,8 @@ struct KernelTable {
   void (*unpack_row)(DType type, const std::byte* row, int64_t cols, ByteRows rows, int64_t r);
   // Groups of `group` activations, a multiple of 32, to signed bytes.
   void (*round_row)(const float* x, int64_t cols, int64_t group, ByteRows rows, int64_t r);
+  // To the nearest that BF16 has, ties to even.
+  void (*round_bf16)(const float* x, int64_t cols, float* out);
   void (*float_dots)(const FloatDots& dots);
   void (*byte_dots)(const ByteDots& dots);
   void (*attend)(const AttentionRow& row);

@@ -9,20 +9,13 @@
 // clang-format off
 #include "cpu/simd_avx512_inl.h"
 #include "cpu/panel_types_avx512_inl.h"
+#include "cpu/tiles_amx_inl.h"
+#include "cpu/bf16_panels_amx_inl.h"
 // clang-format on
 
 namespace cadre {
 namespace avx512 {
 namespace {
-
-// How tiles are shaped.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
 
 // Registers 0 to 3: products; 4 and 5: tokens; 6 and 7: levels, `cols` columns at a time.
 inline void Configure(int64_t tokens, int64_t cols) {
@@ -31,9 +24,8 @@ inline void Configure(int64_t tokens, int64_t cols) {
     config.rows[i] = static_cast<uint8_t>(i < 6 ? tokens : cols / 4);
     config.row_bytes[i] = static_cast<uint16_t>(i / 2 == 2 ? cols : 64);
   }
-  asm volatile("ldtilecfg %0" ::"m"(config));
+  Load(config);
 }
-inline void Release() { asm volatile("tilerelease"); }
 
 constexpr int64_t kPassCols = 1024;
 constexpr int64_t kMaxPassPanels = 4;
@@ -333,7 +325,12 @@ void RunPanelsOf256(const PanelDots& d) {
 constexpr int64_t kFewTokens = 12;
 
 void AmxPanelDots(const PanelDots& dots) {
-  if (dots.tiles.tokens <= kFewTokens) return Avx512Kernels().panels->dots(dots);
+  if (dots.type == DType::kBF16) {
+    RunBF16Panels(dots);
+    return Release();
+  }
+  if (dots.type == DType::kF16 || dots.tiles.tokens <= kFewTokens)
+    return Avx512Kernels().panels->dots(dots);
   WithPanel(dots.type, [&](auto panel) {
     using P = decltype(panel);
     if constexpr (P::kWide) {

@@ -67,6 +67,14 @@ inline void AddScaled(const float* row, float gate, int64_t cols, float* out) {
   });
 }
 
+inline void RoundBF16(const float* x, int64_t cols, float* out) {
+  ForVectors(cols, [&](int64_t i, int64_t n) {
+    std::byte halves[2 * kLanes];
+    StoreAsBF16N(halves, LoadF32N(x + i, n), n);
+    StoreF32N(out + i, LoadBF16N(halves, n), n);
+  });
+}
+
 inline uint64_t ReadAll(const std::byte* bytes, int64_t count) {
   uint64_t sums[8] = {};
   for (int64_t i = 0; i < count; i += 64) {
@@ -86,6 +94,7 @@ constexpr KernelTable kTable = {
     .decode_row = DecodeRow,
     .unpack_row = UnpackRow,
     .round_row = RoundRow,
+    .round_bf16 = RoundBF16,
     .float_dots = RunFloatDots,
     .byte_dots = RunByteDots,
     .attend = Attend,

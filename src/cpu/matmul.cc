@@ -73,15 +73,30 @@ void MatMulRunner::Run(Mat<const float> x, const Weight& w, ActivationType activ
                        Mat<float> out) {
   CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
   if (out.empty()) return;
-  if (activation == ActivationType::kInt8 && IsQuantised(w.type)) {
-    if (kernels_.panels == nullptr) return RunBytes(x, w, out);
+  const bool rounded = activation == ActivationType::kRounded;
+  if (rounded && kernels_.panels == nullptr && IsQuantised(w.type)) return RunBytes(x, w, out);
+  if (rounded && HasPanels(w.type)) {
     for (int64_t begin = 0; begin < x.rows; begin += kMaxTokensPerPass) {
       const int64_t end = std::min(begin + kMaxTokensPerPass, x.rows);
       RunPanels(x.Rows(begin, end), w, out.Rows(begin, end));
     }
+  } else if (rounded && w.type == DType::kBF16) {
+    RunFloat(RoundToBF16(x), w, out);
   } else {
     RunFloat(x, w, out);
   }
+}
+
+bool MatMulRunner::HasPanels(DType type) const {
+  return kernels_.panels != nullptr && PanelRecordOf(type).cols > 0;
+}
+
+Mat<const float> MatMulRunner::RoundToBF16(Mat<const float> x) {
+  rounded_.Reserve(x.rows * x.cols);
+  Mat<float> rounded = {rounded_.data(), x.rows, x.cols, x.cols};
+  threads_.ParallelFor(
+      x.rows, [&](int64_t t, int) { kernels_.round_bf16(x.row(t), x.cols, rounded.row(t)); });
+  return rounded;
 }
 
 void MatMulRunner::RunFloat(Mat<const float> x, const Weight& w, Mat<float> out) {
@@ -145,7 +160,7 @@ PanelSource MatMulRunner::PanelOf(const Weight& w, int64_t panel) const {
 }
 
 int64_t MatMulRunner::PackedBytes(const Weight& w) const {
-  if (kernels_.panels == nullptr || !IsQuantised(w.type)) return 0;
+  if (!HasPanels(w.type)) return 0;
   return CeilDiv(w.rows, kPanelRows) * PanelBytes(w.type, w.cols);
 }
 

@@ -51,6 +51,9 @@ class MatMulRunner {
   void RoundTiles(Mat<const float> x, const Weight& w, PanelPlan& plan);
   void SumPanels(const std::byte* panels, int64_t count, DType type, const PanelPlan& plan,
                  float* sums) const;
+  bool HasPanels(DType type) const;
+  // x as 16-bit floats would hold it.
+  Mat<const float> RoundToBF16(Mat<const float> x);
   PanelSource PanelOf(const Weight& w, int64_t panel) const;
 
   const KernelTable& kernels_;
@@ -60,6 +63,7 @@ class MatMulRunner {
   Buffer<float> decoded_;     // kBlockRows rows per thread
   Buffer<std::byte> tiles_;   // of all tokens
   Buffer<std::byte> panels_;  // kPanelsPerTask per thread, where weights are not packed
+  Buffer<float> rounded_;     // activations that BF16 weights meet without panels
   Buffer<float> sums_;        // of kPanelsPerTask panels with all tokens, per thread
 };
 

@@ -1,8 +1,9 @@
-// The packed form of quantised weights: panels of sixteen rows, interleaved so that a vector of
-// sixteen sums, one per row, is fed by plain loads, with the scales at the width they have in the
-// file. A panel is a list of records of some columns each; a record holds scales first, then the
-// levels, four columns of sixteen rows in each 64 bytes. Activations meet them as tiles of a few
-// tokens.
+// The packed form of quantised weights and 16-bit floats: panels of sixteen rows, interleaved so
+// that a vector of sixteen sums, one per row, is fed by plain loads, with the scales at the width
+// they have in the file. A panel is a list of records of some columns each; a record holds scales
+// first, then the levels, four columns of sixteen rows in each 64 bytes. A record of floats is
+// those alone: BF16 as pairs of columns, F16 column by column. Activations meet them as tiles of a
+// few tokens.
 //
 // Sums go over the columns in order, each token's on its own: the size of a tile cannot show in the
 // bits, nor can it whether a panel was packed before or just now.
@@ -50,6 +51,9 @@ static constexpr PanelRecord PanelRecordOf(DType type) {
       return {256, 64 + 256 + 2048 + 1024};
     case DType::kIQ4_XS:
       return {256, 64 + 128 + 2048};
+    case DType::kF16:
+    case DType::kBF16:
+      return {64, 2048};
     default:
       return {0, 0};
   }
@@ -82,10 +86,16 @@ static constexpr int64_t kWideStartsAt = 64;
 static constexpr int64_t TileGroupBytes(int64_t group_cols, int64_t tokens) {
   return tokens * (group_cols == 256 ? 256 + kWideExtraBytes : 32 + 8);
 }
+// For 16-bit floats a group is 32 values of each token: BF16 as such, F16 as float.
+static constexpr int64_t TileGroupBytes(DType type, int64_t tokens) {
+  if (type == DType::kBF16) return tokens * 64;
+  if (type == DType::kF16) return tokens * 128;
+  return TileGroupBytes(TileGroupCols(type), tokens);
+}
 static constexpr int64_t TileBytes(DType type, int64_t tokens, int64_t cols) {
   const int64_t group_cols = TileGroupCols(type);
   return PanelRecords(type, cols) * (PanelRecordOf(type).cols / group_cols) *
-         TileGroupBytes(group_cols, tokens);
+         TileGroupBytes(type, tokens);
 }
 
 // Tokens cut into `count` tiles as equal as can be, one tile after another.
@@ -102,7 +112,7 @@ static constexpr int64_t TileOffset(DType type, const Tiles& tiles, int64_t i, i
   const int64_t group_cols = TileGroupCols(type);
   const int64_t groups = record * (PanelRecordOf(type).cols / group_cols);
   return TileBegin(tiles, i) * tiles.token_bytes +
-         groups * TileGroupBytes(group_cols, TileBegin(tiles, i + 1) - TileBegin(tiles, i));
+         groups * TileGroupBytes(type, TileBegin(tiles, i + 1) - TileBegin(tiles, i));
 }
 
 // sums[(p * tokens + t) * 16 + r] += the products of `records` records of row r of panel p with

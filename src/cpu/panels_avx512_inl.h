@@ -3,6 +3,7 @@
 // simd_avx512_inl.h and kernels_inl.h.
 #pragma once
 
+#include "cpu/half_panels_avx512_inl.h"
 #include "cpu/panel_types_avx512_inl.h"
 
 namespace cadre::avx512 {
@@ -158,6 +159,7 @@ void RunTileOf(int64_t tokens, const uint8_t* w, const uint8_t* x, int64_t recor
 
 // A tile meets all panels while it is in the first-level cache.
 inline void RunPanelDots(const PanelDots& d) {
+  if (IsHalf(d.type)) return RunHalfPanelDots(d);
   const int64_t record_bytes = PanelRecordOf(d.type).bytes;
   WithPanel(d.type, [&](auto panel) {
     for (int64_t i = 0; i < d.tiles.count; ++i) {
@@ -278,6 +280,7 @@ inline void PackBlockOf256(DType type, const uint8_t* const* blocks, uint8_t* ou
 }
 
 inline void PackPanel(const PanelSource& source, std::byte* panel) {
+  if (IsHalf(source.type)) return PackHalfPanel(source, panel);
   const PanelRecord record = PanelRecordOf(source.type);
   const int64_t records = PanelRecords(source.type, source.cols);
   const int64_t block_cols = record.cols == 64 ? 32 : 256;
@@ -378,6 +381,7 @@ void RoundTokenOf256(const float* x, int64_t groups, int64_t t, int64_t tokens, 
 }
 
 inline void RoundTile(const TileSource& source, std::byte* tile) {
+  if (IsHalf(source.type)) return RoundHalfTile(source, tile);
   const int64_t group_cols = TileGroupCols(source.type);
   const int64_t groups =
       PanelRecords(source.type, source.cols) * (PanelRecordOf(source.type).cols / group_cols);

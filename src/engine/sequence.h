@@ -14,7 +14,7 @@
 namespace cadre {
 
 struct SequenceConfig {
-  ActivationType activation = ActivationType::kInt8;
+  ActivationType activation = ActivationType::kRounded;
   KvType kv_type = KvType::kF16;
 };
 

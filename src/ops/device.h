@@ -20,11 +20,12 @@
 
 namespace cadre {
 
-// What a matmul does to its input before multiplying with quantised weights.
+// What a matmul does to its input before multiplying.
 enum class ActivationType {
-  kF32,   // nothing: the exact path
-  kInt8,  // rounds groups of ActivationGroup(weight type) values to int8 with a float scale
-          // amax/127 (nearest, ties to even); float weights: nothing
+  kF32,      // nothing: the exact path
+  kRounded,  // what goes with the weights' type. Quantised: groups of ActivationGroup(type) values
+             // to int8 with a float scale amax/127 (nearest, ties to even); BF16: to BF16; else
+             // nothing
 };
 
 // As many as the blocks of the weights have, 32 or 256: then what a block adds is a whole number

@@ -37,8 +37,14 @@ Int8Group RoundToInt8(std::span<const float> values) {
   return group;
 }
 
-std::vector<double> RoundedActivations(std::span<const float> x, size_t group_size) {
-  std::vector<double> rounded(x.size());
+// What kRounded makes of a row of activations for weights of a type.
+std::vector<double> RoundedActivations(std::span<const float> x, DType weight_type) {
+  std::vector<double> rounded(x.begin(), x.end());
+  if (weight_type == DType::kBF16) {
+    for (double& value : rounded) value = ToFloat(ToBF16(static_cast<float>(value)));
+  }
+  if (!IsQuantised(weight_type)) return rounded;
+  const auto group_size = static_cast<size_t>(ActivationGroup(weight_type));
   for (size_t begin = 0; begin < x.size(); begin += group_size) {
     const auto group = RoundToInt8(x.subspan(begin, group_size));
     for (size_t i = 0; i < group_size; ++i)
@@ -177,10 +183,9 @@ class ReferenceDevice : public Device {
     CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
     std::vector<std::vector<double>> rows;
     for (int64_t t = 0; t < x.rows; ++t) {
-      const bool round = activation == ActivationType::kInt8 && IsQuantised(w.type);
-      rows.push_back(
-          round ? RoundedActivations(x.row_span(t), static_cast<size_t>(ActivationGroup(w.type)))
-                : std::vector<double>(x.row(t), x.row(t) + x.cols));
+      rows.push_back(activation == ActivationType::kRounded
+                         ? RoundedActivations(x.row_span(t), w.type)
+                         : std::vector<double>(x.row(t), x.row(t) + x.cols));
     }
     for (int64_t n = 0; n < w.rows; ++n) {
       const auto weights = DecodedRow(w, n);

@@ -16,7 +16,7 @@ TEST(ReferenceDevice, MatMulIsTheTableOfDotProducts) {
   const std::vector<float> w = {1, 2, 3, 4, 5, 6};  // [2, 3]
   const std::vector<float> x = {1, 0, -1, 2, 2, 2};
   const Weight weight = {reinterpret_cast<const std::byte*>(w.data()), DType::kF32, 2, 3};
-  EXPECT_EQ(RunMatMul(*MakeReferenceDevice(), x, 2, weight, ActivationType::kInt8),
+  EXPECT_EQ(RunMatMul(*MakeReferenceDevice(), x, 2, weight, ActivationType::kRounded),
             (std::vector<float>{-2, -2, 12, 30}));
 }
 
@@ -30,7 +30,7 @@ TEST(ReferenceDevice, Int8RoundsGroupsOf32ForQuantisedWeightsOnly) {
   EncodeRow(DType::kQ8_0, std::vector<float>(64, 127.0f), ones.data());  // scale 1
   const Weight quantised = {ones.data(), DType::kQ8_0, 1, 64};
   const auto reference = MakeReferenceDevice();
-  EXPECT_EQ(RunMatMul(*reference, x, 1, quantised, ActivationType::kInt8)[0],
+  EXPECT_EQ(RunMatMul(*reference, x, 1, quantised, ActivationType::kRounded)[0],
             127.0f * (127 + 0 + 2 - 2 + 254 + 0 + 2));
   EXPECT_FLOAT_EQ(RunMatMul(*reference, x, 1, quantised, ActivationType::kF32)[0], 127.0f * 382.5f);
 }
