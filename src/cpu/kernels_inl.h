@@ -79,9 +79,25 @@ inline uint64_t ReadAll(const std::byte* bytes, int64_t count) {
   return all;
 }
 
+// Sums that do not wait for each other, in each round; they stay near one.
+inline double FloatRounds(int64_t rounds) {
+  VecF sums[kPeakSums];
+  for (VecF& sum : sums) sum = Zero();
+  const VecF half = Broadcast(0.5f);
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (VecF& sum : sums) sum = MulAdd(sum, half, half);
+  }
+  for (const VecF& sum : sums) asm volatile("" ::"m"(sum));
+  return static_cast<double>(rounds) * kPeakSums * kLanes * 2;
+}
+
 constexpr KernelTable kTable = {
     .name = kIsaName,
-    .peak = {.integer = IntegerRounds, .bf16 = kBf16Rounds, .matrix = nullptr, .read = ReadAll},
+    .peak = {.integer = IntegerRounds,
+             .float32 = FloatRounds,
+             .bf16 = kBf16Rounds,
+             .matrix = nullptr,
+             .read = ReadAll},
     .panels = kPanelKernels,
     .decode_row = DecodeRow,
     .unpack_row = UnpackRow,
