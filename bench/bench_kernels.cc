@@ -49,9 +49,10 @@ void Run(const Options& options) {
     return meters.try_emplace(kind, isa, kind, memory_bytes).first->second;
   };
   const FlushDenormals flush;  // as the threads of the device
+  const std::vector<KernelCase> cases = CasesOf(bench, options.only);
   OrderedJson rows = OrderedJson::array();
   if (!options.json) fmt::print("{}", TableHead());
-  for (const KernelCase& c : CasesOf(bench, options.only)) {
+  for (const KernelCase& c : cases) {
     const Measured measured = Measure(c.prepare(), meter_of, options.seconds);
     if (options.json) {
       rows.push_back(ToJson(c, measured));

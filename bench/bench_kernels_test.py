@@ -92,6 +92,7 @@ class UsageTest(unittest.TestCase):
     def test_a_kernel_that_is_not_there_is_an_error(self):
         done = bench("--only", "no such kernel")
         self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stdout, "")
         self.assertIn("no such kernel", done.stderr)
 
 

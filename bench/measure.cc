@@ -25,6 +25,14 @@ double RunsPerSecond(const std::function<void()>& run, int64_t count) {
   return static_cast<double>(count) / std::max(watch.Seconds(), 1e-9);
 }
 
+// How many runs fill so many seconds, at least one: a first guess from one run, then from as many.
+int64_t RunsIn(double seconds, const std::function<void()>& run) {
+  int64_t runs = 1;
+  for (int i = 0; i < 2; ++i)
+    runs = std::max<int64_t>(1, std::llround(seconds * RunsPerSecond(run, runs)));
+  return runs;
+}
+
 const Demand& Longest(const std::vector<Demand>& demands, const Meters& meters, double seconds) {
   if (demands.size() == 1) return demands[0];
   std::vector<double> times;
@@ -40,10 +48,7 @@ Measured Measure(const Work& work, const Meters& meters, double seconds) {
   const Demand& demand = Longest(work.demands, meters, turn_seconds);
   LimitMeter& limit = meters(demand.limit);
   work.run();  // fills the caches
-  const double runs = turn_seconds * RunsPerSecond(work.run, 1);
-  const int64_t runs_of_turn = std::max<int64_t>(
-      1, std::llround(turn_seconds *
-                      RunsPerSecond(work.run, std::clamp<int64_t>(std::llround(runs), 1, 1000))));
+  const int64_t runs_of_turn = RunsIn(turn_seconds, work.run);
   std::vector<double> figures, limits, shares;
   const Stopwatch watch;
   do {
