@@ -83,6 +83,7 @@ struct KvRow {
 // operations (a multiplication or an addition each) that was.
 struct PeakLoops {
   double (*integer)(int64_t rounds);  // 8-bit products, as the dot products here make them
+  double (*float32)(int64_t rounds);  // 32-bit float products, fused where there are such
   double (*bf16)(int64_t rounds);     // 16-bit float products; null: this instruction set has none
   double (*matrix)(int64_t rounds);   // 8-bit products of a matrix unit; null: there is none
   // Reads all bytes (a multiple of 64, at a multiple of 64).

@@ -75,21 +75,36 @@ inline void RoundBF16(const float* x, int64_t cols, float* out) {
   });
 }
 
+// One sum of plain words: compilers make vectors of it, as wide as the instruction set has them.
 inline uint64_t ReadAll(const std::byte* bytes, int64_t count) {
-  uint64_t sums[8] = {};
-  for (int64_t i = 0; i < count; i += 64) {
-    uint64_t words[8];
-    __builtin_memcpy(words, bytes + i, 64);
-    for (int j = 0; j < 8; ++j) sums[j] ^= words[j];
+  uint64_t sum = 0;
+  for (int64_t i = 0; i < count; i += 8) {
+    uint64_t word;
+    __builtin_memcpy(&word, bytes + i, 8);
+    sum ^= word;
   }
-  uint64_t all = 0;
-  for (const uint64_t sum : sums) all ^= sum;
-  return all;
+  return sum;
+}
+
+// Sums that do not wait for each other, in each round; they stay near one.
+inline double FloatRounds(int64_t rounds) {
+  VecF sums[kPeakSums];
+  for (VecF& sum : sums) sum = Zero();
+  const VecF half = Broadcast(0.5f);
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (VecF& sum : sums) sum = MulAdd(sum, half, half);
+  }
+  for (const VecF& sum : sums) asm volatile("" ::"m"(sum));
+  return static_cast<double>(rounds) * kPeakSums * kLanes * 2;
 }
 
 constexpr KernelTable kTable = {
     .name = kIsaName,
-    .peak = {.integer = IntegerRounds, .bf16 = kBf16Rounds, .matrix = nullptr, .read = ReadAll},
+    .peak = {.integer = IntegerRounds,
+             .float32 = FloatRounds,
+             .bf16 = kBf16Rounds,
+             .matrix = nullptr,
+             .read = ReadAll},
     .panels = kPanelKernels,
     .decode_row = DecodeRow,
     .unpack_row = UnpackRow,

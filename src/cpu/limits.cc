@@ -5,29 +5,55 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/huge_memory.h"
+#include "base/error.h"
 #include "cpu/kernels.h"
 
 namespace cadre {
 namespace {
+
+using OperationLoop = double (*)(int64_t rounds);
 
 constexpr double kSeconds = 0.25;
 constexpr int64_t kRounds = 20'000;
 constexpr int64_t kStreamBytes = int64_t{512} << 20;
 constexpr int64_t kPieceBytes = int64_t{1} << 20;
 
-// Operations per second of `loop` on all threads at once.
-double Peak(double (*loop)(int64_t), ThreadPool& threads) {
+// Operations per second of `loop`, on the calling thread.
+double PeakOfThread(OperationLoop loop, double seconds) {
+  double operations = 0;
+  const Stopwatch watch;
+  while (watch.Seconds() < seconds) operations += loop(kRounds);
+  return operations / watch.Seconds();
+}
+
+// The same on all threads at once.
+double Peak(OperationLoop loop, ThreadPool& threads) {
   std::vector<double> rates(static_cast<size_t>(threads.num_threads()));
   threads.ParallelFor(threads.num_threads(), [&](int64_t i, int) {
-    double operations = 0;
-    const Stopwatch watch;
-    while (watch.Seconds() < kSeconds) operations += loop(kRounds);
-    rates[static_cast<size_t>(i)] = operations / watch.Seconds();
+    rates[static_cast<size_t>(i)] = PeakOfThread(loop, kSeconds);
   });
   double sum = 0;
   for (const double rate : rates) sum += rate;
   return sum;
+}
+
+// The loop of a kind of operations; null: the machine has none, or the kind is of bytes.
+OperationLoop LoopOf(Isa isa, LimitKind kind) {
+  const PeakLoops& loops = KernelsOf(isa).peak;
+  switch (kind) {
+    case LimitKind::kInteger:
+      return loops.integer;
+    case LimitKind::kMatrix:
+      return loops.matrix;
+    case LimitKind::kFloat:
+      return loops.float32;
+    case LimitKind::kBf16:
+      return __builtin_cpu_supports("avx512bf16") ? loops.bf16 : nullptr;
+    case LimitKind::kStream:
+    case LimitKind::kCache:
+      return nullptr;
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -55,14 +81,71 @@ double StreamGigabytesPerS(Isa isa, ThreadPool& threads) {
 }
 
 Limits MeasureLimits(Isa isa, ThreadPool& threads) {
-  const PeakLoops& loops = KernelsOf(isa).peak;
-  Limits limits;
-  limits.integer_gops = Peak(loops.integer, threads) * 1e-9;
-  const bool has_bf16 = loops.bf16 != nullptr && __builtin_cpu_supports("avx512bf16");
-  if (has_bf16) limits.bf16_gflops = Peak(loops.bf16, threads) * 1e-9;
-  if (loops.matrix != nullptr) limits.matrix_gops = Peak(loops.matrix, threads) * 1e-9;
-  limits.stream_gigabytes_per_s = StreamGigabytesPerS(isa, threads);
-  return limits;
+  const auto gops = [&](LimitKind kind) {
+    const auto loop = LoopOf(isa, kind);
+    return loop == nullptr ? 0 : Peak(loop, threads) * 1e-9;
+  };
+  return {.integer_gops = gops(LimitKind::kInteger),
+          .matrix_gops = gops(LimitKind::kMatrix),
+          .bf16_gflops = gops(LimitKind::kBf16),
+          .stream_gigabytes_per_s = StreamGigabytesPerS(isa, threads)};
+}
+
+std::string_view LimitName(LimitKind kind) {
+  switch (kind) {
+    case LimitKind::kInteger:
+      return "integer";
+    case LimitKind::kMatrix:
+      return "matrix";
+    case LimitKind::kFloat:
+      return "float";
+    case LimitKind::kBf16:
+      return "bf16";
+    case LimitKind::kStream:
+      return "stream";
+    case LimitKind::kCache:
+      return "cache";
+  }
+  CADRE_CHECK(false && "a LimitKind outside the list");
+  return {};
+}
+
+bool HasLimit(Isa isa, LimitKind kind) {
+  return kind == LimitKind::kStream || kind == LimitKind::kCache || LoopOf(isa, kind) != nullptr;
+}
+
+LimitMeter::LimitMeter(Isa isa, LimitKind kind, int64_t stream_bytes)
+    : operate_(LoopOf(isa, kind)) {
+  CADRE_CHECK(HasLimit(isa, kind) && stream_bytes > 0 && stream_bytes % 64 == 0);
+  if (operate_ != nullptr) return;
+  read_ = KernelsOf(isa).peak.read;
+  if (kind == LimitKind::kStream) {
+    stream_ = HugeMemory(static_cast<size_t>(stream_bytes));
+    std::memset(stream_.data(), 1, stream_.size());
+    bytes_ = stream_.data();
+    num_bytes_ = stream_bytes;
+  } else {
+    cached_.Resize(kCacheBytes);
+    bytes_ = cached_.data();
+    num_bytes_ = kCacheBytes;
+  }
+  piece_bytes_ = std::min(num_bytes_, kPieceBytes);
+}
+
+double LimitMeter::PerSecond(double seconds) {
+  if (operate_ != nullptr) return PeakOfThread(operate_, seconds);
+  uint64_t sum = 0;
+  int64_t count = 0;
+  const Stopwatch watch;
+  do {
+    const int64_t piece = std::min(piece_bytes_, num_bytes_ - position_);
+    sum ^= read_(bytes_ + position_, piece);
+    position_ = (position_ + piece) % num_bytes_;
+    count += piece;
+  } while (watch.Seconds() < seconds);
+  const double rate = static_cast<double>(count) / watch.Seconds();
+  asm volatile("" ::"r"(sum));  // or the reading might be left out
+  return rate;
 }
 
 }  // namespace cadre

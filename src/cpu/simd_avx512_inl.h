@@ -222,6 +222,7 @@ inline double Bf16Rounds(int64_t rounds) {
   return static_cast<double>(rounds) * 12 * 32 * 2;
 }
 constexpr double (*kBf16Rounds)(int64_t) = Bf16Rounds;
+constexpr int kPeakSums = 12;  // vectors that the registers hold, of FloatRounds
 
 }  // namespace
 }  // namespace cadre::avx512

@@ -215,6 +215,7 @@ inline double IntegerRounds(int64_t rounds) {
   return static_cast<double>(rounds) * 8 * 2;
 }
 constexpr double (*kBf16Rounds)(int64_t) = nullptr;
+constexpr int kPeakSums = 4;  // vectors that the registers hold, of FloatRounds
 
 }  // namespace
 }  // namespace cadre::scalar
