@@ -270,13 +270,13 @@ Measured Measure(Bench& bench, const BenchCommand& command) {
                     SpreadOf(generate_rates),
                     WorkOf(*bench.model, command.prompt),
                     {},
+                    bench.model->weights.layers[0].experts[0].w1.type,
                     0};
   if (command.batch > 1 && command.generate > 0)
     measured.generate = MeasureBatch(bench, command, measured.work);
   measured.limits =
       MeasureLimits(command.shared.isa.empty() ? DetectIsa() : ParseIsa(command.shared.isa),
                     bench.device->threads());
-  measured.expert_type = bench.model->weights.layers[0].experts[0].w1.type;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   measured.peak_rss_bytes = static_cast<double>(usage.ru_maxrss) * 1024;

@@ -18,7 +18,7 @@ constexpr int64_t kCellsPerThread = 4;
 
 // Panels. Few tokens: one panel at a time, so that the weights stream by once. Many: a few panels
 // and columns at a time, so that they stay in the second-level cache while all tokens pass.
-constexpr int64_t kManyTokensOfPanels = 48;
+constexpr int64_t kManyTokensOfPanels = 13;
 constexpr int64_t kPanelsPerTask = 4;
 constexpr int64_t kColsPerPass = 1024;
 constexpr int64_t kMaxTokensPerPass = 512;
