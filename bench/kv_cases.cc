@@ -55,7 +55,10 @@ struct Attention {
   const std::byte* pages[kPositions / kKvBlock];
   std::vector<float> q = Normals(kSharedHeads * kHeadDim);
   Buffer<float> out{kSharedHeads * kHeadDim};
-  Buffer<float> scratch{kMaxSharedHeads * (kKvBlock + kHeadDim)};
+  Buffer<float> states{2 * kSharedHeads};
+  Buffer<float> scratch{AttentionScratch(kSharedHeads, kHeadDim)};
+  AttentionRow row{
+      q.data(), 0, kPositions, {out.data(), states.data(), states.data() + kSharedHeads}};
 };
 
 Work Attend(Bench& bench, KvType type) {
@@ -70,15 +73,12 @@ Work Attend(Bench& bench, KvType type) {
             for (const std::byte*& next : attention->pages) next = bench.read.Next();
             bench.kernels.attend({.type = type,
                                   .head_dim = kHeadDim,
+                                  .heads = kSharedHeads,
                                   .pages = attention->pages,
                                   .head_offset = 0,
                                   .block_bytes = ShapeOf(type).block_bytes(),
-                                  .q = attention->q.data(),
-                                  .heads = kSharedHeads,
-                                  .begin = 0,
-                                  .end = kPositions,
-                                  .out = attention->out.data(),
-                                  .lse = nullptr,
+                                  .rows = &attention->row,
+                                  .num_rows = 1,
                                   .scratch = attention->scratch.data()});
           }};
 }

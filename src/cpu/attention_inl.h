@@ -1,6 +1,7 @@
-// Attention of one row's heads over the pages of its sequence, and the writing of those pages.
-// Absolute blocks of kKvBlock positions are reduced each in the same way and merged in ascending
-// order, so a row cannot tell whether it was decoded alone or came with a prompt. Positions that
+// Attention of rows over the pages of their sequence, and the writing of those pages. Absolute
+// blocks of kKvBlock positions are reduced each in the same way and merged in ascending order, so a
+// row cannot tell whether it was decoded alone or came with a prompt. A row alone reads keys and
+// values as they are stored; rows together have them decoded once, strip by strip. Positions that
 // are masked take part in nothing: what lies there may be garbage.
 #pragma once
 
@@ -56,22 +57,34 @@ inline float ExpOne(float x) {
 // The part [begin, end) of one block that a row may see.
 struct Span {
   const std::byte* block;  // the key block
-  int64_t begin, end;      // 0 <= begin < end <= kKvBlock
+  int64_t begin, end;      // 0 <= begin, end <= kKvBlock; empty where end <= begin
 };
 
+inline Span SpanOf(const AttentionRows& a, const AttentionRow& row, int64_t page) {
+  const int64_t base = page * kKvBlock;
+  return {a.pages[page] + a.head_offset, AtLeast(row.begin - base, 0),
+          AtMost(row.end - base, kKvBlock)};
+}
+
+inline void Prefetch(const std::byte* p, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
+}
+
 // Scores of G heads at N vectors of positions from `first` on: scores[g][position] = q[g] .
-// k[position], unscaled.
+// k[position], unscaled. The next positions are fetched meanwhile: the lines of a block are far
+// apart.
 template <typename Kv, int G, int N>
-inline void ScoreTile(const AttentionRow& a, const float* q, const std::byte* keys, int64_t first,
+inline void ScoreTile(const AttentionRows& a, const float* q, const std::byte* keys, int64_t first,
                       float* scores) {
   VecF sums[G][N];
   for (int g = 0; g < G; ++g) {
     for (int i = 0; i < N; ++i) sums[g][i] = Zero();
   }
   for (int64_t d = 0; d < a.head_dim; ++d) {
+    const std::byte* at = keys + (d * kKvBlock + first) * Kv::kBytes;
+    if (N > 1) Prefetch(at + N * kLanes * Kv::kBytes, N * kLanes * Kv::kBytes);
     VecF k[N];
-    for (int i = 0; i < N; ++i)
-      k[i] = Kv::Load(keys + (d * kKvBlock + first + i * kLanes) * Kv::kBytes);
+    for (int i = 0; i < N; ++i) k[i] = Kv::Load(at + i * kLanes * Kv::kBytes);
     for (int g = 0; g < G; ++g) {
       const VecF one = Broadcast(q[g * a.head_dim + d]);
       for (int i = 0; i < N; ++i) sums[g][i] = MulAdd(one, k[i], sums[g][i]);
@@ -83,7 +96,7 @@ inline void ScoreTile(const AttentionRow& a, const float* q, const std::byte* ke
 }
 
 template <typename Kv, int G>
-inline void ScoreBlock(const AttentionRow& a, const float* q, const Span& span, float* scores) {
+inline void ScoreBlock(const AttentionRows& a, const float* q, const Span& span, float* scores) {
   int64_t first = span.begin / kLanes * kLanes;
   for (; first + kHeadVecs * kLanes <= kKvBlock && first + (kHeadVecs - 1) * kLanes < span.end;
        first += kHeadVecs * kLanes) {
@@ -100,7 +113,7 @@ struct BlockSoftmax {
 // Replaces one head's scores by e^(score / sqrt(D) - max) (times the value's scale) and sums those
 // (without the scale).
 template <typename Kv>
-inline BlockSoftmax Softmax(const AttentionRow& a, const Span& span, float inv_sqrt_dim,
+inline BlockSoftmax Softmax(const AttentionRows& a, const Span& span, float inv_sqrt_dim,
                             float* scores) {
   const auto* key_scales = reinterpret_cast<const float*>(span.block + 2 * a.block_bytes);
   const float* value_scales = key_scales + kKvBlock;
@@ -124,10 +137,12 @@ inline BlockSoftmax Softmax(const AttentionRow& a, const Span& span, float inv_s
   return {max, SumLanes(sum)};
 }
 
+constexpr int64_t kPositionsAhead = 16;
+
 // sums[g][d] = sum over the span of weights[g][position] * v[position][d], for N vectors of d from
 // `first` on; the last vector has n lanes.
 template <typename Kv, int G, int N>
-inline void ValueTile(const AttentionRow& a, const Span& span, const float* weights, int64_t first,
+inline void ValueTile(const AttentionRows& a, const Span& span, const float* weights, int64_t first,
                       int64_t n, float* sums) {
   const std::byte* values = span.block + a.block_bytes + first * Kv::kBytes;
   VecF acc[G][N];
@@ -136,6 +151,8 @@ inline void ValueTile(const AttentionRow& a, const Span& span, const float* weig
   }
   for (int64_t p = span.begin; p < span.end; ++p) {
     const std::byte* row = values + p * a.head_dim * Kv::kBytes;
+    if (first == 0)
+      Prefetch(row + kPositionsAhead * a.head_dim * Kv::kBytes, a.head_dim * Kv::kBytes);
     VecF v[N];
     for (int i = 0; i < N; ++i) {
       v[i] = n == kLanes ? Kv::Load(row + i * kLanes * Kv::kBytes)
@@ -152,7 +169,8 @@ inline void ValueTile(const AttentionRow& a, const Span& span, const float* weig
 }
 
 template <typename Kv, int G>
-inline void ValueBlock(const AttentionRow& a, const Span& span, const float* weights, float* sums) {
+inline void ValueBlock(const AttentionRows& a, const Span& span, const float* weights,
+                       float* sums) {
   int64_t d = 0;
   for (; d + kHeadVecs * kLanes <= a.head_dim; d += kHeadVecs * kLanes) {
     ValueTile<Kv, G, kHeadVecs>(a, span, weights, d, kLanes, sums);
@@ -166,63 +184,296 @@ inline void Blend(float* out, float keep, const float* block, float take, int64_
   for (int64_t i = 0; i < n; ++i) out[i] = out[i] * keep + block[i] * take;
 }
 
-// G heads from `head` on.
+// One head's sums and another block's after them.
+inline void MergeHead(int64_t head_dim, const AttentionSums& into, int64_t head,
+                      const BlockSoftmax& block, const float* sums) {
+  const float new_max = into.max[head] > block.max ? into.max[head] : block.max;
+  const float keep = ExpOne(into.max[head] - new_max);
+  const float take = ExpOne(block.max - new_max);
+  Blend(into.out + head * head_dim, keep, sums, take, head_dim);
+  into.sum[head] = into.sum[head] * keep + block.sum * take;
+  into.max[head] = new_max;
+}
+
+inline void StartSums(const AttentionRows& a, const AttentionSums& sums) {
+  for (int64_t h = 0; h < a.heads; ++h) {
+    sums.max[h] = -__builtin_inff();
+    sums.sum[h] = 0;
+  }
+  for (int64_t i = 0; i < a.heads * a.head_dim; ++i) sums.out[i] = 0;
+}
+
+inline float InvSqrtDim(const AttentionRows& a) {
+  return 1 / __builtin_sqrtf(static_cast<float>(a.head_dim));
+}
+
+// A row alone: G heads from `head` on.
 template <typename Kv, int G>
-inline void AttendHeads(const AttentionRow& a, int64_t head) {
-  const float* q = a.q + head * a.head_dim;
-  float* out = a.out + head * a.head_dim;
+inline void AttendHeads(const AttentionRows& a, const AttentionRow& row, int64_t head) {
+  const float* q = row.q + head * a.head_dim;
   float* scores = a.scratch;
   float* sums = a.scratch + G * kKvBlock;
-  const float inv_sqrt_dim = 1 / __builtin_sqrtf(static_cast<float>(a.head_dim));
-  float max[G], sum[G];
-  for (int g = 0; g < G; ++g) {
-    max[g] = -__builtin_inff();
-    sum[g] = 0;
-  }
-  for (int64_t i = 0; i < G * a.head_dim; ++i) out[i] = 0;
-  for (int64_t page = a.begin / kKvBlock; page * kKvBlock < a.end; ++page) {
-    const int64_t base = page * kKvBlock;
-    const Span span = {a.pages[page] + a.head_offset, AtLeast(a.begin - base, 0),
-                       AtMost(a.end - base, kKvBlock)};
+  for (int64_t page = row.begin / kKvBlock; page * kKvBlock < row.end; ++page) {
+    const Span span = SpanOf(a, row, page);
     ScoreBlock<Kv, G>(a, q, span, scores);
     BlockSoftmax block[G];
     for (int g = 0; g < G; ++g)
-      block[g] = Softmax<Kv>(a, span, inv_sqrt_dim, scores + g * kKvBlock);
+      block[g] = Softmax<Kv>(a, span, InvSqrtDim(a), scores + g * kKvBlock);
     ValueBlock<Kv, G>(a, span, scores, sums);
-    for (int g = 0; g < G; ++g) {
-      const float new_max = max[g] > block[g].max ? max[g] : block[g].max;
-      const float keep = ExpOne(max[g] - new_max);
-      const float take = ExpOne(block[g].max - new_max);
-      Blend(out + g * a.head_dim, keep, sums + g * a.head_dim, take, a.head_dim);
-      sum[g] = sum[g] * keep + block[g].sum * take;
-      max[g] = new_max;
-    }
-  }
-  for (int g = 0; g < G; ++g) {
-    for (int64_t d = 0; d < a.head_dim; ++d) out[g * a.head_dim + d] /= sum[g];
-    if (a.lse != nullptr) a.lse[head + g] = max[g] + __builtin_logf(sum[g]);
+    for (int g = 0; g < G; ++g)
+      MergeHead(a.head_dim, row.sums, head + g, block[g], sums + g * a.head_dim);
   }
 }
 
 template <typename Kv>
-inline void AttendAll(const AttentionRow& a) {
+inline void AttendOneRow(const AttentionRows& a, const AttentionRow& row) {
   int64_t head = 0;
   for (; head + kMaxSharedHeads <= a.heads; head += kMaxSharedHeads)
-    AttendHeads<Kv, kMaxSharedHeads>(a, head);
-  for (; head + 2 <= a.heads; head += 2) AttendHeads<Kv, 2>(a, head);
-  if (head < a.heads) AttendHeads<Kv, 1>(a, head);
+    AttendHeads<Kv, kMaxSharedHeads>(a, row, head);
+  for (; head + 2 <= a.heads; head += 2) AttendHeads<Kv, 2>(a, row, head);
+  if (head < a.heads) AttendHeads<Kv, 1>(a, row, head);
 }
 
-inline void Attend(const AttentionRow& a) {
+// Rows together: a query is a row's head.
+
+template <int kQueries>
+struct Queries {
+  static constexpr int kCount = kQueries;
+};
+
+struct QueryScratch {
+  float* strip;   // [head_dim][kAttentionStrip] of keys, or [kAttentionStrip][padded] of values
+  float* scores;  // [queries][kKvBlock]
+  float* sums;    // [queries][padded]
+  BlockSoftmax* softmax;  // [queries]
+  int64_t padded;         // head_dim filled up to whole vectors
+};
+inline QueryScratch ScratchOf(const AttentionRows& a) {
+  const int64_t queries = a.num_rows * a.heads;
+  const int64_t padded = PaddedHeadDim(a.head_dim);
+  float* scores = a.scratch + kAttentionStrip * padded;
+  float* sums = scores + queries * kKvBlock;
+  return {a.scratch, scores, sums, reinterpret_cast<BlockSoftmax*>(sums + queries * padded),
+          padded};
+}
+
+template <typename Kv>
+inline void DecodeKeys(const AttentionRows& a, const std::byte* keys, float* strip) {
+  for (int64_t d = 0; d < a.head_dim; ++d) {
+    for (int64_t i = 0; i < kAttentionStrip; i += kLanes)
+      StoreF32(strip + d * kAttentionStrip + i, Kv::Load(keys + (d * kKvBlock + i) * Kv::kBytes));
+  }
+}
+template <typename Kv>
+inline void DecodeValues(const AttentionRows& a, const std::byte* values, int64_t padded,
+                         float* strip) {
+  for (int64_t p = 0; p < kAttentionStrip; ++p) {
+    for (int64_t d = 0; d < a.head_dim; d += kLanes) {
+      const std::byte* at = values + (p * a.head_dim + d) * Kv::kBytes;
+      const int64_t n = AtMost(kLanes, a.head_dim - d);
+      StoreF32(strip + p * padded + d, n == kLanes ? Kv::Load(at) : Kv::LoadN(at, n));
+    }
+  }
+}
+
+// As ScoreTile, of a strip of decoded keys.
+template <int G>
+inline void ScoreStrip(const float* strip, int64_t head_dim, const float* const (&q)[G],
+                       float* const (&scores)[G]) {
+  for (int64_t first = 0; first < kAttentionStrip; first += kHeadVecs * kLanes) {
+    VecF sums[G][kHeadVecs];
+    for (int g = 0; g < G; ++g) {
+      for (int i = 0; i < kHeadVecs; ++i) sums[g][i] = Zero();
+    }
+    for (int64_t d = 0; d < head_dim; ++d) {
+      VecF k[kHeadVecs];
+      for (int i = 0; i < kHeadVecs; ++i)
+        k[i] = LoadF32(strip + d * kAttentionStrip + first + i * kLanes);
+      for (int g = 0; g < G; ++g) {
+        const VecF one = Broadcast(q[g][d]);
+        for (int i = 0; i < kHeadVecs; ++i) sums[g][i] = MulAdd(one, k[i], sums[g][i]);
+      }
+    }
+    for (int g = 0; g < G; ++g) {
+      for (int i = 0; i < kHeadVecs; ++i) StoreF32(scores[g] + first + i * kLanes, sums[g][i]);
+    }
+  }
+}
+
+// As ValueTile, of positions [begin, end) of a strip of decoded values: added to sums.
+template <int G, int N>
+inline void ValueStripTile(const float* strip, int64_t padded, int64_t begin, int64_t end,
+                           const float* const (&weights)[G], float* const (&sums)[G]) {
+  VecF acc[G][N];
+  for (int g = 0; g < G; ++g) {
+    for (int i = 0; i < N; ++i) acc[g][i] = LoadF32(sums[g] + i * kLanes);
+  }
+  for (int64_t p = begin; p < end; ++p) {
+    VecF v[N];
+    for (int i = 0; i < N; ++i) v[i] = LoadF32(strip + p * padded + i * kLanes);
+    for (int g = 0; g < G; ++g) {
+      const VecF weight = Broadcast(weights[g][p]);
+      for (int i = 0; i < N; ++i) acc[g][i] = MulAdd(weight, v[i], acc[g][i]);
+    }
+  }
+  for (int g = 0; g < G; ++g) {
+    for (int i = 0; i < N; ++i) StoreF32(sums[g] + i * kLanes, acc[g][i]);
+  }
+}
+template <int G>
+inline void ValueStrip(const float* strip, int64_t padded, int64_t begin, int64_t end,
+                       const float* const (&weights)[G], float* const (&sums)[G]) {
+  float* at[G];
+  int64_t d = 0;
+  for (; d + kHeadVecs * kLanes <= padded; d += kHeadVecs * kLanes) {
+    for (int g = 0; g < G; ++g) at[g] = sums[g] + d;
+    ValueStripTile<G, kHeadVecs>(strip + d, padded, begin, end, weights, at);
+  }
+  for (; d < padded; d += kLanes) {
+    for (int g = 0; g < G; ++g) at[g] = sums[g] + d;
+    ValueStripTile<G, 1>(strip + d, padded, begin, end, weights, at);
+  }
+}
+
+// What a row sees of a strip that begins at `first`.
+struct Clip {
+  int64_t begin, end;
+  bool empty() const { return end <= begin; }
+};
+inline Clip ClipOf(const AttentionRows& a, int64_t row, int64_t page, int64_t first) {
+  const Span span = SpanOf(a, a.rows[row], page);
+  return {AtLeast(span.begin - first, 0), AtMost(span.end - first, kAttentionStrip)};
+}
+// Whether any row sees something of the strip.
+inline bool AnySees(const AttentionRows& a, int64_t page, int64_t first) {
+  for (int64_t r = 0; r < a.num_rows; ++r) {
+    if (!ClipOf(a, r, page, first).empty()) return true;
+  }
+  return false;
+}
+
+// Calls run(Clip, first query, Count<G>) for the queries that see something of a strip, G queries
+// that see the same at a time.
+template <typename Run>
+inline void ForQueries(const AttentionRows& a, int64_t page, int64_t first, const Run& run) {
+  const int64_t queries = a.num_rows * a.heads;
+  for (int64_t i = 0; i < queries;) {
+    const Clip clip = ClipOf(a, i / a.heads, page, first);
+    int64_t count = 1;
+    while (count < 4 && i + count < queries) {
+      const Clip next = ClipOf(a, (i + count) / a.heads, page, first);
+      if (next.begin != clip.begin || next.end != clip.end) break;
+      ++count;
+    }
+    count = count == 3 ? 2 : count;
+    if (!clip.empty()) {
+      if (count == 4) {
+        run(clip, i, Queries<4>{});
+      } else if (count == 2) {
+        run(clip, i, Queries<2>{});
+      } else {
+        run(clip, i, Queries<1>{});
+      }
+    }
+    i += count;
+  }
+}
+
+template <typename Kv>
+inline void ScoreShared(const AttentionRows& a, const QueryScratch& s, int64_t page) {
+  const std::byte* keys = a.pages[page] + a.head_offset;
+  for (int64_t first = 0; first < kKvBlock; first += kAttentionStrip) {
+    if (!AnySees(a, page, first)) continue;
+    DecodeKeys<Kv>(a, keys + first * Kv::kBytes, s.strip);
+    ForQueries(a, page, first, [&](const Clip&, int64_t query, auto count) {
+      constexpr int kCount = decltype(count)::kCount;
+      const float* q[kCount];
+      float* scores[kCount];
+      for (int g = 0; g < kCount; ++g) {
+        const int64_t i = query + g;
+        q[g] = a.rows[i / a.heads].q + i % a.heads * a.head_dim;
+        scores[g] = s.scores + i * kKvBlock + first;
+      }
+      ScoreStrip<kCount>(s.strip, a.head_dim, q, scores);
+    });
+  }
+}
+
+template <typename Kv>
+inline void ValueShared(const AttentionRows& a, const QueryScratch& s, int64_t page) {
+  const std::byte* values = a.pages[page] + a.head_offset + a.block_bytes;
+  for (int64_t i = 0; i < a.num_rows * a.heads * s.padded; ++i) s.sums[i] = 0;
+  for (int64_t first = 0; first < kKvBlock; first += kAttentionStrip) {
+    if (!AnySees(a, page, first)) continue;
+    DecodeValues<Kv>(a, values + first * a.head_dim * Kv::kBytes, s.padded, s.strip);
+    ForQueries(a, page, first, [&](const Clip& clip, int64_t query, auto count) {
+      constexpr int kCount = decltype(count)::kCount;
+      const float* weights[kCount];
+      float* sums[kCount];
+      for (int g = 0; g < kCount; ++g) {
+        weights[g] = s.scores + (query + g) * kKvBlock + first;
+        sums[g] = s.sums + (query + g) * s.padded;
+      }
+      ValueStrip<kCount>(s.strip, s.padded, clip.begin, clip.end, weights, sums);
+    });
+  }
+}
+
+template <typename Kv>
+inline void AttendRowsTogether(const AttentionRows& a) {
+  const QueryScratch s = ScratchOf(a);
+  int64_t begin = a.rows[0].begin, end = a.rows[0].end;
+  for (int64_t r = 1; r < a.num_rows; ++r) {
+    begin = AtMost(begin, a.rows[r].begin);
+    end = AtLeast(end, a.rows[r].end);
+  }
+  for (int64_t page = begin / kKvBlock; page * kKvBlock < end; ++page) {
+    ScoreShared<Kv>(a, s, page);
+    for (int64_t i = 0; i < a.num_rows * a.heads; ++i) {
+      const Span span = SpanOf(a, a.rows[i / a.heads], page);
+      if (span.begin < span.end)
+        s.softmax[i] = Softmax<Kv>(a, span, InvSqrtDim(a), s.scores + i * kKvBlock);
+    }
+    ValueShared<Kv>(a, s, page);
+    for (int64_t i = 0; i < a.num_rows * a.heads; ++i) {
+      const AttentionRow& row = a.rows[i / a.heads];
+      const Span span = SpanOf(a, row, page);
+      if (span.begin < span.end)
+        MergeHead(a.head_dim, row.sums, i % a.heads, s.softmax[i], s.sums + i * s.padded);
+    }
+  }
+}
+
+template <typename Kv>
+inline void AttendAs(const AttentionRows& a) {
+  for (int64_t r = 0; r < a.num_rows; ++r) StartSums(a, a.rows[r].sums);
+  if (a.num_rows == 1) return AttendOneRow<Kv>(a, a.rows[0]);
+  AttendRowsTogether<Kv>(a);
+}
+
+inline void Attend(const AttentionRows& a) {
   switch (a.type) {
     case KvType::kF32:
-      return AttendAll<KvF32>(a);
+      return AttendAs<KvF32>(a);
     case KvType::kF16:
-      return AttendAll<KvF16>(a);
+      return AttendAs<KvF16>(a);
     case KvType::kBF16:
-      return AttendAll<KvBF16>(a);
+      return AttendAs<KvBF16>(a);
     case KvType::kQ8:
-      return AttendAll<KvQ8>(a);
+      return AttendAs<KvQ8>(a);
+  }
+}
+
+inline void MergeSums(int64_t heads, int64_t head_dim, const AttentionSums& into,
+                      const AttentionSums& block) {
+  for (int64_t h = 0; h < heads; ++h)
+    MergeHead(head_dim, into, h, {block.max[h], block.sum[h]}, block.out + h * head_dim);
+}
+
+inline void FinishSums(int64_t heads, int64_t head_dim, const AttentionSums& sums, float* lse) {
+  for (int64_t h = 0; h < heads; ++h) {
+    for (int64_t d = 0; d < head_dim; ++d) sums.out[h * head_dim + d] /= sums.sum[h];
+    if (lse != nullptr) lse[h] = sums.max[h] + __builtin_logf(sums.sum[h]);
   }
 }
 

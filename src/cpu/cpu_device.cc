@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "cpu/attention.h"
 #include "cpu/kernels.h"
 #include "cpu/kernels_amx.h"
 #include "cpu/matmul.h"
@@ -69,7 +70,10 @@ void CheckBatch(const KvBatch& batch, int64_t num_rows) {
 class CpuDevice : public Device {
  public:
   CpuDevice(const KernelTable& kernels, ThreadPool& threads)
-      : kernels_(kernels), threads_(threads), matmul_(kernels, threads) {}
+      : kernels_(kernels),
+        threads_(threads),
+        matmul_(kernels, threads),
+        attention_(kernels, threads) {}
 
   std::string name() const override { return kernels_.name; }
   ThreadPool& threads() override { return threads_; }
@@ -137,31 +141,8 @@ class CpuDevice : public Device {
     CADRE_CHECK(lse.empty() || (lse.rows == q.rows && lse.cols == num_heads));
     CADRE_CHECK(window >= 0);
     CheckBatch(batch, q.rows);
-    const int64_t shared = num_heads / shape.num_kv_heads;  // query heads of one key/value head
-    const int64_t scratch_size = kMaxSharedHeads * (kKvBlock + shape.head_dim);
-    scratch_.Reserve(threads_.num_threads() * scratch_size);
-    threads_.ParallelFor(q.rows * shape.num_kv_heads, [&](int64_t i, int thread) {
-      const int64_t t =
-          q.rows - 1 -
-          i / shape.num_kv_heads;  // the longest first: the tail of the loop is then short
-      const int64_t kv_head = i % shape.num_kv_heads;
-      const int64_t end = batch.positions[static_cast<size_t>(t)] + 1;
-      const KvSequence& sequence =
-          batch.sequences[static_cast<size_t>(batch.sequence_of_row[static_cast<size_t>(t)])];
-      kernels_.attend(
-          {.type = shape.type,
-           .head_dim = shape.head_dim,
-           .pages = sequence.pages.data(),
-           .head_offset = (batch.layer * shape.num_kv_heads + kv_head) * shape.head_bytes(),
-           .block_bytes = shape.block_bytes(),
-           .q = q.row(t) + kv_head * shared * shape.head_dim,
-           .heads = shared,
-           .begin = window > 0 ? std::max<int64_t>(0, end - window) : 0,
-           .end = end,
-           .out = out.row(t) + kv_head * shared * shape.head_dim,
-           .lse = lse.empty() ? nullptr : lse.row(t) + kv_head * shared,
-           .scratch = scratch_.data() + thread * scratch_size});
-    });
+    attention_.Run(
+        {.q = q, .num_heads = num_heads, .window = window, .batch = batch, .out = out, .lse = lse});
   }
 
   void Add(Mat<const float> x, Mat<const float> y, Mat<float> out) override {
@@ -206,6 +187,7 @@ class CpuDevice : public Device {
   const KernelTable& kernels_;
   ThreadPool& threads_;
   MatMulRunner matmul_;
+  AttentionRunner attention_;
   RopeAngles angles_;
   Buffer<float> scratch_;  // of the operation that runs, a part per thread
 };

@@ -50,22 +50,38 @@ struct ByteDots {
   int64_t out_stride;
 };
 
-// One row's query heads that share a key/value head, over the positions [begin, end) of one
-// sequence.
+// What a row's heads have summed up so far: e^(score - max) times the values, and alone.
+struct AttentionSums {
+  float* out;  // [heads, head_dim]
+  float* max;  // [heads]
+  float* sum;  // [heads]
+};
+// One row's query heads that share a key/value head, over the positions [begin, end).
 struct AttentionRow {
+  const float* q;  // [heads, head_dim]
+  int64_t begin, end;
+  AttentionSums sums;
+};
+// Rows of one sequence, in any order. Each is summed from nothing.
+struct AttentionRows {
   KvType type;
-  int64_t head_dim;
+  int64_t head_dim, heads;
   const std::byte* const* pages;  // of the sequence
   int64_t head_offset;            // bytes from a page's begin to the key block
   int64_t block_bytes;            // of the key block
-  const float* q;                 // [heads, head_dim]
-  int64_t heads;
-  int64_t begin, end;
-  float* out;      // [heads, head_dim]
-  float* lse;      // [heads], or null
-  float* scratch;  // kMaxSharedHeads * (kKvBlock + head_dim) floats
+  const AttentionRow* rows;
+  int64_t num_rows;  // 1 to kMaxAttentionRows
+  float* scratch;    // AttentionScratch(heads, head_dim)
 };
-inline constexpr int64_t kMaxSharedHeads = 4;  // more are done in turn
+constexpr int64_t kMaxAttentionRows = 8;
+constexpr int64_t kMaxSharedHeads = 4;   // of a row alone; more are done in turn
+constexpr int64_t kAttentionStrip = 64;  // positions that are decoded at a time for rows together
+static constexpr int64_t PaddedHeadDim(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
+static constexpr int64_t AttentionScratch(int64_t heads, int64_t head_dim) {
+  const int64_t padded = PaddedHeadDim(head_dim);
+  const int64_t queries = kMaxAttentionRows * (heads < kMaxSharedHeads ? kMaxSharedHeads : heads);
+  return kAttentionStrip * padded + queries * (kKvBlock + padded + 2);
+}
 
 // One row of keys and values into slot `slot` of one head's blocks.
 struct KvRow {
@@ -104,7 +120,12 @@ struct KernelTable {
   void (*round_bf16)(const float* x, int64_t cols, float* out);
   void (*float_dots)(const FloatDots& dots);
   void (*byte_dots)(const ByteDots& dots);
-  void (*attend)(const AttentionRow& row);
+  void (*attend)(const AttentionRows& rows);
+  // The sums of the positions after those of `into`, added to them.
+  void (*merge_attention)(int64_t heads, int64_t head_dim, const AttentionSums& into,
+                          const AttentionSums& after);
+  // Divides by the sums. lse [heads], or null, gets max + log(sum).
+  void (*finish_attention)(int64_t heads, int64_t head_dim, const AttentionSums& sums, float* lse);
   void (*store_kv)(const KvRow& row);
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t cols, float* out);
   // Rotates `heads` heads by the angles whose cosines and sines are given: [head_dim / 2], and
