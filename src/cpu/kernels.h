@@ -122,6 +122,7 @@ struct KernelTable {
 
 const KernelTable& ScalarKernels();
 const KernelTable& Avx2Kernels();
+const KernelTable& Avx512BwKernels();
 const KernelTable& Avx512Kernels();
 // Of an instruction set that this machine has.
 const KernelTable& KernelsOf(Isa isa);
