@@ -83,12 +83,12 @@ Work ByteDotsOf(const KernelTable& kernels, DType type, int64_t tokens) {
   };
   const std::vector<std::byte> encoded = EncodedRows(type, rows);
   for (int64_t r = 0; r < rows; ++r)
-    kernels.unpack_row(type, encoded.data() + r * RowBytes(type, kCols), kCols, dots.weights, r);
+    kernels.rows->unpack(type, encoded.data() + r * RowBytes(type, kCols), kCols, dots.weights, r);
   const std::vector<float> x = Normals(tokens * kCols);
   for (int64_t t = 0; t < tokens; ++t)
-    kernels.round_row(x.data() + t * kCols, kCols, ActivationGroup(type), dots.x, t);
+    kernels.rows->round(x.data() + t * kCols, kCols, ActivationGroup(type), dots.x, t);
   return {{{LimitKind::kInteger, Product(rows, tokens)}},
-          [&kernels, dots, product] { kernels.byte_dots(dots); }};
+          [&kernels, dots, product] { kernels.rows->dots(dots); }};
 }
 
 // Stored rows to floats or bytes. Counted are the stored bytes and those that they become, scales
@@ -124,7 +124,7 @@ Work UnpackRowOf(const KernelTable& kernels, DType type) {
   return {{{LimitKind::kCache, rows->bytes}}, [&kernels, type, rows] {
             const ByteRows unpacked = rows->unpacked.Reserve(kRowsToDecode, kCols);
             for (int64_t r = 0; r < kRowsToDecode; ++r)
-              kernels.unpack_row(type, rows->row(r), kCols, unpacked, r);
+              kernels.rows->unpack(type, rows->row(r), kCols, unpacked, r);
           }};
 }
 
@@ -135,7 +135,7 @@ Work RoundRowIn(const KernelTable& kernels, int64_t group) {
           [&kernels, group, x, rounded] {
             const ByteRows rows = rounded->Reserve(kRowsToDecode, kCols);
             for (int64_t r = 0; r < kRowsToDecode; ++r)
-              kernels.round_row(x->data() + r * kCols, kCols, group, rows, r);
+              kernels.rows->round(x->data() + r * kCols, kCols, group, rows, r);
           }};
 }
 
@@ -150,6 +150,7 @@ void AddDotCases(Bench& bench, std::vector<KernelCase>& cases) {
   cases.push_back(
       {"float_dots", "F32", 1, Source::kMemory, [&bench] { return StreamedFloatDots(bench); }});
   for (const DType type : {DType::kQ4_0, DType::kQ4_1}) {  // without offsets, with them
+    if (kernels.rows == nullptr) break;
     for (const int64_t tokens : kTokens) {
       cases.push_back({"byte_dots", std::string(Info(type).name), tokens, Source::kCache,
                        [=, &kernels] { return ByteDotsOf(kernels, type, tokens); }});
@@ -160,10 +161,11 @@ void AddDotCases(Bench& bench, std::vector<KernelCase>& cases) {
     const std::string name(info.name);
     cases.push_back({"decode_row", name, 0, Source::kCache,
                      [=, &kernels] { return DecodeRowOf(kernels, type); }});
-    if (!IsQuantised(type)) continue;
+    if (!IsQuantised(type) || kernels.rows == nullptr) continue;
     cases.push_back({"unpack_row", name, 0, Source::kCache,
                      [=, &kernels] { return UnpackRowOf(kernels, type); }});
   }
+  if (kernels.rows == nullptr) return;
   for (const int64_t group : {32, 256}) {
     cases.push_back({"round_row", "of " + std::to_string(group), 1, Source::kCache,
                      [=, &kernels] { return RoundRowIn(kernels, group); }});

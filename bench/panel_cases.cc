@@ -135,7 +135,7 @@ void AddPanelCases(Bench& bench, std::vector<KernelCase>& cases) {
   const PanelKernels& kernels = *bench.kernels.panels;
   for (const DTypeInfo& info : AllDTypes()) {
     const DType type = info.type;
-    if (PanelRecordOf(type).cols == 0) continue;
+    if (PanelRecordOf(type).cols == 0 || (!IsQuantised(type) && !kernels.halves)) continue;
     const std::string name(info.name);
     const LimitKind unit = UnitOf(bench.isa, type);
     const bool on_matrix_unit =

@@ -4,7 +4,7 @@
 usage: check_isa_objects.py BUILD_DIR
 
 An inline function or template instantiated in a file that is compiled with, say, AVX-512 becomes a weak symbol, and the linker
-may keep that copy for the whole program: then a machine without AVX-512 dies far from any kernel. So every *_avx2, *_avx512 and *_amx
+may keep that copy for the whole program: then a machine without AVX-512 dies far from any kernel. So every *_avx2, *_avx512bw, *_avx512 and *_amx
 object may define exactly one symbol that others see, the getter of its table (cadre::...Kernels()), and no weak one.
 """
 
@@ -13,8 +13,8 @@ import re
 import subprocess
 import sys
 
-OBJECT = re.compile(r"_(avx2|avx512|amx)\.cc\.o$")
-GETTER = re.compile(r"^cadre::(Avx2|Avx512|Amx)\w*Kernels\(\)$")
+OBJECT = re.compile(r"_(avx2|avx512bw|avx512|amx)\.cc\.o$")
+GETTER = re.compile(r"^cadre::(Avx2|Avx512Bw|Avx512|Amx)\w*Kernels\(\)$")
 
 
 def visible_symbols(path):

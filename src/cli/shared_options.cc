@@ -35,9 +35,10 @@ void AddSharedOptions(CLI::App& command, SharedOptions& options) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command
-      .add_option("--isa", options.isa,
-                  "Instruction set: scalar, avx2, avx512 or amx; default: the best there is")
-      ->check(CLI::IsMember({"scalar", "avx2", "avx512", "amx"}));
+      .add_option(
+          "--isa", options.isa,
+          "Instruction set: scalar, avx2, avx512bw, avx512 or amx; default: the best there is")
+      ->check(CLI::IsMember({"scalar", "avx2", "avx512bw", "avx512", "amx"}));
   command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
   command.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))

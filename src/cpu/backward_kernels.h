@@ -59,6 +59,6 @@ struct BackwardKernels {
 
 const BackwardKernels& ScalarBackwardKernels();
 const BackwardKernels& Avx2BackwardKernels();
-const BackwardKernels& Avx512BackwardKernels();
+const BackwardKernels& Avx512BwBackwardKernels();
 
 }  // namespace cadre

@@ -24,9 +24,10 @@ const BackwardKernels& KernelsOf(Isa isa) {
       return ScalarBackwardKernels();
     case Isa::kAvx2:
       return Avx2BackwardKernels();
+    case Isa::kAvx512Bw:
     case Isa::kAvx512:
     case Isa::kAmx:
-      return Avx512BackwardKernels();
+      return Avx512BwBackwardKernels();
   }
   CADRE_CHECK(false && "an Isa outside the list");
   return ScalarBackwardKernels();

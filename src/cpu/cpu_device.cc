@@ -41,6 +41,8 @@ const KernelTable& KernelsOf(Isa isa) {
       return ScalarKernels();
     case Isa::kAvx2:
       return Avx2Kernels();
+    case Isa::kAvx512Bw:
+      return Avx512BwKernels();
     case Isa::kAvx512:
       return Avx512Kernels();
     case Isa::kAmx:

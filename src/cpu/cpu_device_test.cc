@@ -70,7 +70,10 @@ TEST_P(CpuDevice, PackedWeightsGiveTheSameBits) {
     for (const int64_t cols : {ColsOf(type).front(), ColsOf(type).back(), int64_t{2304}}) {
       const TestWeight w(type, 37, cols, 5);
       const int64_t bytes = device().PackedBytes(w.weight);
-      EXPECT_EQ(bytes > 0, type != DType::kF32 && GetParam() >= Isa::kAvx512) << Info(type).name;
+      const bool half = type == DType::kF16 || type == DType::kBF16;
+      const bool packs =
+          IsQuantised(type) ? GetParam() != Isa::kScalar : half && GetParam() >= Isa::kAvx512;
+      EXPECT_EQ(bytes > 0, packs) << Info(type).name;
       if (bytes == 0) continue;
       const Buffer<std::byte> packed(bytes);
       device().Pack(w.weight, packed.data());
@@ -108,18 +111,16 @@ std::vector<int64_t> HalvesOf(DType type) {
   }
 }
 
-// Levels and scales at the ends of their ranges, as no quantiser writes them, meet activations that
-// are all at the end of theirs: no sum of whole numbers runs over, whichever unit makes it.
-TEST_P(CpuDevice, BlocksOfAnyBytesGiveTheSameBitsToOneTokenAndToMany) {
-  constexpr int64_t kRows = 20, kCols = 512, kTokens = 40;
-  const auto reference = MakeReferenceDevice();
-  std::vector<float> x(kTokens * kCols);
-  for (size_t i = 0; i < x.size(); ++i)
-    x[i] = i / kCols % 3 == 0 ? 1.0f : i * 7 % 11 < 5 ? -1.0f : 1.0f;
-  for (const DType type : kAllTypes) {
-    if (!IsQuantised(type)) continue;
+// Levels and scales at the ends of their ranges, as no quantiser writes them: rows of zeros, of
+// ones, of single bits, and of anything; what is a float is one.
+struct AnyBytes {
+  static constexpr int64_t kRows = 20, kCols = 512;
+  std::vector<std::byte> bytes;
+  Weight weight;
+
+  explicit AnyBytes(DType type) {
     const int64_t row_bytes = RowBytes(type, kCols);
-    std::vector<std::byte> bytes(static_cast<size_t>(kRows * row_bytes));
+    bytes.resize(static_cast<size_t>(kRows * row_bytes));
     Random random(7);
     for (size_t i = 0; i < bytes.size(); ++i) {
       const int64_t row = static_cast<int64_t>(i) / row_bytes;
@@ -132,18 +133,66 @@ TEST_P(CpuDevice, BlocksOfAnyBytesGiveTheSameBitsToOneTokenAndToMany) {
         block[at + 1] = std::byte{0x3c};  // 1
       }
     }
-    const Weight w = {bytes.data(), type, kRows, kCols};
-    const auto many = RunMatMul(device(), x, kTokens, w, ActivationType::kRounded);
-    const auto expected = RunMatMul(*reference, x, kTokens, w, ActivationType::kRounded);
+    weight = {bytes.data(), type, kRows, kCols};
+  }
+};
+// Activations that are all at an end of their range once they are rounded; a third of the rows have
+// one sign only.
+std::vector<float> Ends(int64_t tokens, int64_t cols) {
+  std::vector<float> x(static_cast<size_t>(tokens * cols));
+  for (size_t i = 0; i < x.size(); ++i)
+    x[i] = i / static_cast<size_t>(cols) % 3 == 0 ? 1.0f : i * 7 % 11 < 5 ? -1.0f : 1.0f;
+  return x;
+}
+
+// No sum of whole numbers runs over, whichever unit makes it.
+TEST_P(CpuDevice, BlocksOfAnyBytesGiveTheSameBitsToOneTokenAndToMany) {
+  constexpr int64_t kRows = AnyBytes::kRows, kCols = AnyBytes::kCols, kTokens = 40;
+  const auto reference = MakeReferenceDevice();
+  const std::vector<float> x = Ends(kTokens, kCols);
+  for (const DType type : kAllTypes) {
+    if (!IsQuantised(type)) continue;
+    const AnyBytes any(type);
+    const auto many = RunMatMul(device(), x, kTokens, any.weight, ActivationType::kRounded);
+    const auto expected = RunMatMul(*reference, x, kTokens, any.weight, ActivationType::kRounded);
     for (int64_t t = 0; t < kTokens; ++t) {
       const std::vector<float> row(x.begin() + t * kCols, x.begin() + (t + 1) * kCols);
-      const auto alone = RunMatMul(device(), row, 1, w, ActivationType::kRounded);
+      const auto alone = RunMatMul(device(), row, 1, any.weight, ActivationType::kRounded);
       for (int64_t n = 0; n < kRows; ++n) {
         const auto i = static_cast<size_t>(t * kRows + n);
         ASSERT_EQ(many[i], alone[static_cast<size_t>(n)])
             << Info(type).name << " " << t << " " << n;
         // Sums of 512 values of some thousands, in float32. A byte that runs over is off by 256.
         ASSERT_NEAR(many[i], expected[i], 8.0) << Info(type).name << " " << t << " " << n;
+      }
+    }
+  }
+}
+
+// Whole numbers are exact, and the floats that follow are the same operations in the same order.
+TEST(CpuPanels, GiveTheSameBitsOnEveryInstructionSet) {
+  ThreadPool threads(2);
+  std::unique_ptr<Device> before;  // of the least of them
+  for (const Isa isa : kAllIsas) {
+    if (isa == Isa::kScalar || !HasIsa(isa)) continue;
+    auto device = MakeCpuDevice(isa, threads);
+    if (before == nullptr) {
+      before = std::move(device);
+      continue;
+    }
+    for (const DType type : kAllTypes) {
+      if (!IsQuantised(type)) continue;
+      const AnyBytes any(type);
+      const TestWeight normal(type, 37, 768, 5);
+      const auto x = NormalValues(50 * 768, 6);
+      for (const int64_t tokens : {1, 5, 12, 50}) {
+        EXPECT_EQ(RunMatMul(*device, x, tokens, normal.weight, ActivationType::kRounded),
+                  RunMatMul(*before, x, tokens, normal.weight, ActivationType::kRounded))
+            << IsaName(isa) << " " << Info(type).name << " " << tokens;
+        const auto ends = Ends(tokens, AnyBytes::kCols);
+        EXPECT_EQ(RunMatMul(*device, ends, tokens, any.weight, ActivationType::kRounded),
+                  RunMatMul(*before, ends, tokens, any.weight, ActivationType::kRounded))
+            << IsaName(isa) << " " << Info(type).name << " " << tokens;
       }
     }
   }

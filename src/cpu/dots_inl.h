@@ -53,60 +53,6 @@ struct FloatTile {
   }
 };
 
-// R weight rows times T token rows of bytes: an integer dot product per lane of four values, scaled
-// by both scales.
-struct ByteTile {
-  using Args = ByteDots;
-  static constexpr int kTokens = kByteTileTokens;
-
-  template <int R, int T>
-  static inline void Run(const Args& a, int64_t row, int64_t token) {
-    const int8_t* w = ValuesOf(a.weights, row);
-    const float* w_scales = ScalesOf(a.weights, row);
-    const int8_t* x = ValuesOf(a.x, token);
-    const float* x_scales = ScalesOf(a.x, token);
-    const int64_t stride = a.x.stride;  // of both
-    VecF sums[T][R];
-    for (int r = 0; r < R; ++r) {
-      for (int t = 0; t < T; ++t) sums[t][r] = Zero();
-    }
-    for (int64_t k = 0; k < stride; k += kByteLanes) {
-      WeightBytes weights[R];
-      VecF scales[R];
-      for (int r = 0; r < R; ++r) {
-        weights[r] = LoadWeightBytes(w + r * stride + k);
-        scales[r] = LoadF32(w_scales + (r * stride + k) / 4);
-      }
-      for (int t = 0; t < T; ++t) {
-        const TokenBytes values = LoadTokenBytes(x + t * stride + k);
-        const VecF token_scales = LoadF32(x_scales + (t * stride + k) / 4);
-        for (int r = 0; r < R; ++r) {
-          sums[t][r] =
-              MulAdd(DotBytes(weights[r], values), Mul(scales[r], token_scales), sums[t][r]);
-        }
-      }
-    }
-    if (a.has_offsets) SubtractOffsets<R, T>(a, row, token, sums);
-    for (int t = 0; t < T; ++t) StoreSums(sums[t], a.out + (token + t) * a.out_stride + row);
-  }
-
-  // Weights are value * scale - offset: the offset meets the sum of the token's values.
-  template <int R, int T>
-  static inline void SubtractOffsets(const Args& a, int64_t row, int64_t token,
-                                     VecF (&sums)[T][R]) {
-    const int64_t count = a.x.offset_stride;
-    const float* w = OffsetsOf(a.weights, row);
-    const float* x = OffsetsOf(a.x, token);
-    for (int64_t g = 0; g < count; g += kLanes) {
-      for (int t = 0; t < T; ++t) {
-        const VecF token_sums = LoadF32(x + t * count + g);
-        for (int r = 0; r < R; ++r)
-          sums[t][r] = NegMulAdd(LoadF32(w + r * count + g), token_sums, sums[t][r]);
-      }
-    }
-  }
-};
-
 template <typename Tile, int T>
 inline void RunRows(const typename Tile::Args& args, int64_t token) {
   constexpr int kRows =
@@ -128,7 +74,6 @@ inline void RunTiles(const typename Tile::Args& args) {
 }
 
 inline void RunFloatDots(const FloatDots& dots) { RunTiles<FloatTile>(dots); }
-inline void RunByteDots(const ByteDots& dots) { RunTiles<ByteTile>(dots); }
 
 }  // namespace
 }  // namespace cadre::CADRE_ISA

@@ -3,7 +3,7 @@
 // after simd_avx512_inl.h.
 #pragma once
 
-#include "cpu/panel_types_avx512_inl.h"
+#include "cpu/panels_inl.h"
 
 namespace cadre::avx512 {
 namespace {
@@ -159,6 +159,22 @@ inline void RoundHalfTile(const TileSource& source, std::byte* tile) {
     }
   }
 }
+
+inline void PackAnyPanel(const PanelSource& source, std::byte* panel) {
+  IsHalf(source.type) ? PackHalfPanel(source, panel) : PackPanel(source, panel);
+}
+inline void RoundAnyTile(const TileSource& source, std::byte* tile) {
+  IsHalf(source.type) ? RoundHalfTile(source, tile) : RoundTile(source, tile);
+}
+inline void RunAnyPanelDots(const PanelDots& dots) {
+  IsHalf(dots.type) ? RunHalfPanelDots(dots) : RunPanelDots(dots);
+}
+constexpr PanelKernels kAllPanels = {.tile_tokens = kTileTokens,
+                                     .halves = true,
+                                     .pack = PackAnyPanel,
+                                     .round = RoundAnyTile,
+                                     .dots = RunAnyPanelDots};
+constexpr const PanelKernels* kPanelKernels = &kAllPanels;
 
 }  // namespace
 }  // namespace cadre::avx512

@@ -37,6 +37,8 @@ std::string_view IsaName(Isa isa) {
       return "scalar";
     case Isa::kAvx2:
       return "avx2";
+    case Isa::kAvx512Bw:
+      return "avx512bw";
     case Isa::kAvx512:
       return "avx512";
     case Isa::kAmx:
@@ -52,10 +54,12 @@ bool HasIsa(Isa isa) {
       return true;
     case Isa::kAvx2:
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
-    case Isa::kAvx512:
+    case Isa::kAvx512Bw:
       return HasIsa(Isa::kAvx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+             __builtin_cpu_supports("avx512vl");
+    case Isa::kAvx512:
+      return HasIsa(Isa::kAvx512Bw) && __builtin_cpu_supports("avx512vnni");
     case Isa::kAmx:
       return HasIsa(Isa::kAvx512) && HasAmx();
   }

@@ -106,20 +106,26 @@ struct PeakLoops {
   uint64_t (*read)(const std::byte* bytes, int64_t count);
 };
 
+// Rows of quantised types as they are, unpacked for each product.
+struct RowKernels {
+  void (*unpack)(DType type, const std::byte* row, int64_t cols, ByteRows rows, int64_t r);
+  // Groups of `group` activations, a multiple of 32, to signed bytes.
+  void (*round)(const float* x, int64_t cols, int64_t group, ByteRows rows, int64_t r);
+  void (*dots)(const ByteDots& dots);
+};
+
 struct KernelTable {
   const char* name;
   PeakLoops peak;
-  const PanelKernels* panels;  // null: this instruction set multiplies rows as they are
+  // Quantised weights are multiplied by one of these; the other is null.
+  const PanelKernels* panels;
+  const RowKernels* rows;
   // [cols] values of a row of a float type or, through the unpacked form in `unpacked` (one row),
   // of a quantised one.
   void (*decode_row)(DType type, const std::byte* row, int64_t cols, ByteRows unpacked, float* out);
-  void (*unpack_row)(DType type, const std::byte* row, int64_t cols, ByteRows rows, int64_t r);
-  // Groups of `group` activations, a multiple of 32, to signed bytes.
-  void (*round_row)(const float* x, int64_t cols, int64_t group, ByteRows rows, int64_t r);
   // To the nearest that BF16 has, ties to even.
   void (*round_bf16)(const float* x, int64_t cols, float* out);
   void (*float_dots)(const FloatDots& dots);
-  void (*byte_dots)(const ByteDots& dots);
   void (*attend)(const AttentionRows& rows);
   // The sums of the positions after those of `into`, added to them.
   void (*merge_attention)(int64_t heads, int64_t head_dim, const AttentionSums& into,
@@ -140,6 +146,7 @@ struct KernelTable {
 
 const KernelTable& ScalarKernels();
 const KernelTable& Avx2Kernels();
+const KernelTable& Avx512BwKernels();
 const KernelTable& Avx512Kernels();
 // Of an instruction set that this machine has.
 const KernelTable& KernelsOf(Isa isa);

@@ -1,6 +1,6 @@
 // Products of packed panels on AMX: tiles of sixteen tokens meet sixteen rows. The integers are
-// exact and what follows them is, operation by operation, what panels_avx512_inl.h does: so are the
-// bits.
+// exact and what follows them is, operation by operation, what panel_dots_vnni_inl.h does: so are
+// the bits.
 #include "cpu/kernels_amx.h"
 
 #include "cpu/kernels.h"
@@ -8,7 +8,7 @@
 // The panels are read in terms of the vectors, which therefore come first.
 // clang-format off
 #include "cpu/simd_avx512_inl.h"
-#include "cpu/panel_types_avx512_inl.h"
+#include "cpu/panel_types_inl.h"
 #include "cpu/tiles_amx_inl.h"
 #include "cpu/bf16_panels_amx_inl.h"
 // clang-format on
@@ -29,12 +29,6 @@ inline void Configure(int64_t tokens, int64_t cols) {
 
 constexpr int64_t kPassCols = 1024;
 constexpr int64_t kMaxPassPanels = 4;
-constexpr int64_t kPrefetchBytes = 4096;
-
-inline void PrefetchRecord(const uint8_t* w, int64_t record_bytes) {
-  for (int64_t i = 0; i < record_bytes; i += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes + i), _MM_HINT_T0);
-}
 
 // Blocks of 32: one product per group, scaled by vectors.
 

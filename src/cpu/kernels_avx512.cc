@@ -1,7 +1,9 @@
 // The kernels are written in terms of the vectors, which therefore come first.
 // clang-format off
 #include "cpu/simd_avx512_inl.h"
-#include "cpu/panels_avx512_inl.h"
+#include "cpu/panel_dots_vnni_inl.h"
+#include "cpu/panels_inl.h"
+#include "cpu/half_panels_avx512_inl.h"
 #include "cpu/kernels_inl.h"
 // clang-format on
 

@@ -88,7 +88,8 @@ void MatMulRunner::Run(Mat<const float> x, const Weight& w, ActivationType activ
 }
 
 bool MatMulRunner::HasPanels(DType type) const {
-  return kernels_.panels != nullptr && PanelRecordOf(type).cols > 0;
+  return kernels_.panels != nullptr && PanelRecordOf(type).cols > 0 &&
+         (IsQuantised(type) || kernels_.panels->halves);
 }
 
 Mat<const float> MatMulRunner::RoundToBF16(Mat<const float> x) {
@@ -131,21 +132,21 @@ void MatMulRunner::RunBytes(Mat<const float> x, const Weight& w, Mat<float> out)
   const ByteRows unpacked = unpacked_.Reserve(threads_.num_threads() * kBlockRows, w.cols);
   const int64_t group = ActivationGroup(w.type);
   threads_.ParallelFor(
-      x.rows, [&](int64_t t, int) { kernels_.round_row(x.row(t), x.cols, group, tokens, t); });
+      x.rows, [&](int64_t t, int) { kernels_.rows->round(x.row(t), x.cols, group, tokens, t); });
   ForCells(w.rows, x.rows, [&](const Cell& cell, int thread) {
     const ByteRows block = FromRow(unpacked, thread * kBlockRows);
     const int64_t block_rows = BlockRows(cell.tokens);
     for (int64_t row = cell.row; row < cell.row + cell.rows; row += block_rows) {
       const int64_t rows = std::min(block_rows, cell.row + cell.rows - row);
       for (int64_t r = 0; r < rows; ++r)
-        kernels_.unpack_row(w.type, w.row(row + r), w.cols, block, r);
-      kernels_.byte_dots({.weights = block,
-                          .has_offsets = (kTypesWithOffsets >> static_cast<int>(w.type) & 1) != 0,
-                          .x = FromRow(tokens, cell.token),
-                          .rows = rows,
-                          .tokens = cell.tokens,
-                          .out = out.row(cell.token) + row,
-                          .out_stride = out.stride});
+        kernels_.rows->unpack(w.type, w.row(row + r), w.cols, block, r);
+      kernels_.rows->dots({.weights = block,
+                           .has_offsets = (kTypesWithOffsets >> static_cast<int>(w.type) & 1) != 0,
+                           .x = FromRow(tokens, cell.token),
+                           .rows = rows,
+                           .tokens = cell.tokens,
+                           .out = out.row(cell.token) + row,
+                           .out_stride = out.stride});
     }
   });
 }

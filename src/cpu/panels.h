@@ -146,6 +146,7 @@ struct TileSource {
 
 struct PanelKernels {
   int64_t tile_tokens;  // the most that dots takes in a tile, <= kMaxTileTokens
+  bool halves;          // whether F16 and BF16 have panels too
   void (*pack)(const PanelSource& source, std::byte* panel);
   void (*round)(const TileSource& source, std::byte* tile);
   void (*dots)(const PanelDots& dots);

@@ -8,8 +8,6 @@
 
 #include <cstdint>
 
-#include "cpu/panels.h"
-
 #define CADRE_ISA avx2
 
 namespace cadre::avx2 {
@@ -18,12 +16,11 @@ namespace {
 using VecF = __m256;  // kLanes floats
 constexpr int64_t kLanes = 8;
 constexpr const char* kIsaName = "avx2";
-constexpr const PanelKernels* kPanelKernels = nullptr;
 // Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four
 // heads.
 constexpr int kTileRows = 2;
 constexpr int kFloatTileTokens = 4;
-constexpr int kByteTileTokens = 4;
+constexpr int kWordTileTokens = 8;
 constexpr int kHeadVecs = 2;
 
 inline __m256i FirstLanes(int64_t n) {
@@ -190,25 +187,6 @@ inline float MaxMagnitude(const float* p, int64_t n) {
   return _mm_cvtss_f32(_mm_castsi128_ps(half));
 }
 
-// Bytes. A dot product of signed bytes: |w| <= 128 times |a| <= 127 twice stays within the 16 bits
-// of vpmaddubsw.
-constexpr int64_t kByteLanes = 32;  // lane i of the sums adds bytes [4i, 4i + 4)
-struct WeightBytes {
-  __m256i magnitude;
-  __m256i signs;
-};
-using TokenBytes = __m256i;  // values in [-127, 127]
-inline WeightBytes LoadWeightBytes(const int8_t* p) {
-  const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p));
-  return {_mm256_abs_epi8(w), w};
-}
-inline TokenBytes LoadTokenBytes(const int8_t* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p));
-}
-inline VecF DotBytes(WeightBytes w, TokenBytes a) {
-  const __m256i pairs = _mm256_maddubs_epi16(w.magnitude, _mm256_sign_epi8(a, w.signs));
-  return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
 // x * factor rounded to nearest even, as bytes; |x * factor| <= 127.
 inline void StoreAsI8N(int8_t* p, VecF x, float factor, int64_t n) {
   const __m256i rounded = _mm256_cvtps_epi32(Mul(x, Broadcast(factor)));
@@ -217,18 +195,98 @@ inline void StoreAsI8N(int8_t* p, VecF x, float factor, int64_t n) {
   StoreBytes(p, _mm_packs_epi16(words, words), n);
 }
 
-// A product of bytes is vpmaddubsw, vpmaddwd and an addition here; eight sums in each round.
-inline double IntegerRounds(int64_t rounds) {
-  const __m256i ones = _mm256_set1_epi16(1);
-  __m256i sums[8] = {};
-  __m256i bytes = _mm256_set1_epi8(1);
-  for (int64_t i = 0; i < rounds; ++i) {
-    asm volatile("" : "+x"(bytes));  // or the products would be taken out of the loop
-    for (auto& sum : sums)
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, bytes), ones));
-  }
-  for (auto& sum : sums) asm volatile("" : "+x"(sum));
-  return static_cast<double>(rounds) * 8 * 32 * 2;
+// Whole numbers: 32 bytes, 16 words or kLanes ints.
+using VecI = __m256i;
+constexpr int64_t kIntBytes = 32;
+inline VecI LoadInts(const void* p) {  // at a multiple of kIntBytes
+  return _mm256_load_si256(static_cast<const __m256i*>(p));
+}
+inline VecI LoadIntsU(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i_u*>(p));
+}
+inline void StoreInts(void* p, VecI x) { _mm256_store_si256(static_cast<__m256i*>(p), x); }
+inline VecI ZeroInts() { return _mm256_setzero_si256(); }
+inline VecI Broadcast8(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+inline VecI Broadcast16(short x) { return _mm256_set1_epi16(x); }
+inline VecI BroadcastInt(int32_t x) { return _mm256_set1_epi32(x); }
+inline VecF ToFloats(VecI x) { return _mm256_cvtepi32_ps(x); }
+
+inline VecI SubBytes(VecI a, VecI b) { return _mm256_sub_epi8(a, b); }
+inline VecI AddWords(VecI a, VecI b) { return _mm256_add_epi16(a, b); }
+inline VecI SubWords(VecI a, VecI b) { return _mm256_sub_epi16(a, b); }
+inline VecI MulWords(VecI a, VecI b) { return _mm256_mullo_epi16(a, b); }
+inline VecI ShiftLeft16(VecI x, int n) { return _mm256_slli_epi16(x, n); }
+inline VecI ShiftRight16(VecI x, int n) { return _mm256_srli_epi16(x, n); }
+inline VecI ShiftRightSigned16(VecI x, int n) { return _mm256_srai_epi16(x, n); }
+inline VecI ShiftLeft32(VecI x, int n) { return _mm256_slli_epi32(x, n); }
+
+inline VecI AndBytes(VecI x, int mask) { return _mm256_and_si256(x, Broadcast8(mask)); }
+// a | (b & mask).
+inline VecI OrBits(VecI a, VecI b, int mask) { return _mm256_or_si256(a, AndBytes(b, mask)); }
+// (a & a_mask) | (b & b_mask); the masks share no bit.
+inline VecI TakeBits(VecI a, int a_mask, VecI b, int b_mask) {
+  return _mm256_or_si256(AndBytes(a, a_mask), AndBytes(b, b_mask));
+}
+// Adds `value` to the bytes whose byte of `flags` has the bit of `bits`,
+inline VecI AddWhereSet(VecI x, VecI flags, VecI bits, int value) {
+  const VecI where = _mm256_cmpeq_epi8(_mm256_and_si256(flags, bits), bits);
+  return _mm256_add_epi8(x, AndBytes(where, value));
+}
+inline VecI AddWhereSet(VecI x, VecI flags, int bit, int value) {
+  return AddWhereSet(x, flags, Broadcast8(bit), value);
+}
+// or to those whose bit of the four bytes at `bits` is set.
+inline VecI AddWhereBit(VecI x, const void* bits, int value) {
+  int32_t four;
+  __builtin_memcpy(&four, bits, sizeof four);
+  const VecI places =
+      _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+  return AddWhereSet(x, _mm256_shuffle_epi8(BroadcastInt(four), places),
+                     _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201)), value);
+}
+// Bytes less 128.
+inline VecI FlipTopBits(VecI x) { return _mm256_xor_si256(x, Broadcast8(128)); }
+// The bytes of a table, by numbers below 16.
+inline VecI LookUp(__m128i table, VecI places) {
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), places);
+}
+// The lower 16 bits of each int from `even`, the upper ones from `odd`.
+inline VecI OddWords(VecI even, VecI odd) { return _mm256_blend_epi16(even, odd, 0xaa); }
+
+// The signed bytes of a slice's rows: as ints,
+inline VecI WideRows(const uint8_t* rows) {
+  return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(rows)));
+}
+// and each twice, as the upper half of 16 bits.
+inline VecI SpreadRows(const uint8_t* rows) {
+  const VecI places = _mm256_setr_epi64x(0x01ff01ff00ff00ff, 0x03ff03ff02ff02ff, 0x05ff05ff04ff04ff,
+                                         0x07ff07ff06ff06ff);
+  return LookUp(_mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(rows)), places);
+}
+// Rows of sixteen bytes, each twice: as it is, and with its 16 bits shifted right by four.
+inline VecI LoadRowsTwice(const uint8_t* rows) {
+  const VecI twice =
+      _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(rows)));
+  return _mm256_blend_epi32(twice, ShiftRight16(twice, 4), 0xf0);
+}
+
+// acc + the products of two words in each int.
+inline VecI AddWordDots(VecI acc, VecI a, VecI b) {
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
+}
+// The signed bytes of a slice's rows, as what sums of products are multiplied by: words, twice.
+inline VecI FactorOf(const uint8_t* rows) { return ShiftRightSigned16(SpreadRows(rows), 8); }
+
+// Sums of two products of bytes each, as words: the first factor unsigned, or at most 128 in
+// magnitude; the other at most 127.
+struct SignedBytes {
+  VecI magnitude;
+  VecI signs;
+};
+inline SignedBytes SplitSigns(VecI x) { return {_mm256_abs_epi8(x), x}; }
+inline VecI ByteDots2(VecI a, VecI b) { return _mm256_maddubs_epi16(a, b); }
+inline VecI ByteDots2(const SignedBytes& a, VecI b) {
+  return _mm256_maddubs_epi16(a.magnitude, _mm256_sign_epi8(b, a.signs));
 }
 constexpr double (*kBf16Rounds)(int64_t) = nullptr;
 constexpr int kPeakSums = 12;  // vectors that the registers hold, of FloatRounds

@@ -1,26 +1,32 @@
-// Vectors of 16 floats and 64 bytes on AVX-512 (F, BW, DQ, VL, VNNI), under the names that every
-// simd_*_inl.h gives. Include it only from a *_avx512.cc, and put what uses it into the same pair
-// of namespaces: everything here is local to its object file, or the linker could hand AVX-512 code
-// to a machine without it. No standard library inline functions for the same reason.
+// Vectors of 16 floats and 64 bytes on AVX-512 (F, BW, DQ, VL; and VNNI, where the file is compiled
+// for it), under the names that every simd_*_inl.h gives. Include it only from a *_avx512.cc,
+// *_avx512bw.cc or *_amx.cc, and put what uses it into the same pair of namespaces: everything here
+// is local to its object file, or the linker could hand AVX-512 code to a machine without it. No
+// standard library inline functions for the same reason.
 #pragma once
 
 #include <immintrin.h>
 
 #include <cstdint>
 
+#ifdef __AVX512VNNI__
 #define CADRE_ISA avx512
+#define CADRE_ISA_NAME "avx512"
+#else
+#define CADRE_ISA avx512bw
+#define CADRE_ISA_NAME "avx512bw"
+#endif
 
-namespace cadre::avx512 {
+namespace cadre::CADRE_ISA {
 namespace {
 
 using VecF = __m512;  // kLanes floats
 constexpr int64_t kLanes = 16;
-constexpr const char* kIsaName = "avx512";
-// Register tiles of this ISA: accumulators of a dot product (rows x tokens; those of bytes need
-// registers for scales too), score vectors of four heads.
+constexpr const char* kIsaName = CADRE_ISA_NAME;
+// Register tiles of this ISA: accumulators of a dot product (rows x tokens), score vectors of four
+// heads.
 constexpr int kTileRows = 4;
 constexpr int kFloatTileTokens = 6;
-constexpr int kByteTileTokens = 4;
 constexpr int kHeadVecs = 4;
 
 inline __mmask16 FirstLanes(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
@@ -162,47 +168,90 @@ inline float MaxMagnitude(const float* p, int64_t n) {
   return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epi32(most))));
 }
 
-// Bytes. A dot product of signed bytes: weights keep |w| and the signs apart, as vpdpbusd wants one
-// side unsigned.
-constexpr int64_t kByteLanes = 64;  // lane i of the sums adds bytes [4i, 4i + 4)
-struct WeightBytes {
-  __m512i magnitude;
-  __mmask64 negative;
-};
-using TokenBytes = __m512i;  // values in [-127, 127]
-inline WeightBytes LoadWeightBytes(const int8_t* p) {
-  const __m512i w = _mm512_loadu_si512(p);
-  return {_mm512_abs_epi8(w), _mm512_movepi8_mask(w)};
-}
-inline TokenBytes LoadTokenBytes(const int8_t* p) { return _mm512_loadu_si512(p); }
-inline VecF DotBytes(WeightBytes w, TokenBytes a) {
-  const __m512i signed_a = _mm512_mask_sub_epi8(a, w.negative, _mm512_setzero_si512(), a);
-  return _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(_mm512_setzero_si512(), w.magnitude, signed_a));
-}
 // x * factor rounded to nearest even, as bytes; |x * factor| <= 127.
 inline void StoreAsI8N(int8_t* p, VecF x, float factor, int64_t n) {
   const __m512i rounded = _mm512_cvtps_epi32(Mul(x, Broadcast(factor)));
   _mm_mask_storeu_epi8(p, FirstLanes(n), _mm512_cvtsepi32_epi8(rounded));
 }
 
-// Twelve sums that do not wait for each other, in each round.
-inline double IntegerRounds(int64_t rounds) {
-  static int32_t value;
-  for (int64_t i = 0; i < rounds; ++i) {
-    asm volatile(
-        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm0\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm1\n"
-        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm2\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm3\n"
-        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm4\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm5\n"
-        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm6\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm7\n"
-        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm8\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm9\n"
-        "vpdpbusd %0%{1to16%}, %%zmm31, %%zmm10\n vpdpbusd %0%{1to16%}, %%zmm31, %%zmm11\n"
-        :
-        : "m"(value)
-        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-          "xmm11", "xmm31");
-  }
-  return static_cast<double>(rounds) * 12 * 64 * 2;
+// Whole numbers: 64 bytes, 32 words or kLanes ints.
+using VecI = __m512i;
+constexpr int64_t kIntBytes = 64;
+inline VecI LoadInts(const void* p) { return _mm512_load_si512(p); }  // at a multiple of kIntBytes
+inline VecI LoadIntsU(const void* p) { return _mm512_loadu_si512(p); }
+inline void StoreInts(void* p, VecI x) { _mm512_store_si512(p, x); }
+inline VecI ZeroInts() { return _mm512_setzero_si512(); }
+inline VecI Broadcast8(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+inline VecI Broadcast16(short x) { return _mm512_set1_epi16(x); }
+inline VecI BroadcastInt(int32_t x) { return _mm512_set1_epi32(x); }
+inline VecF ToFloats(VecI x) { return _mm512_cvtepi32_ps(x); }
+
+inline VecI SubBytes(VecI a, VecI b) { return _mm512_sub_epi8(a, b); }
+inline VecI AddWords(VecI a, VecI b) { return _mm512_add_epi16(a, b); }
+inline VecI SubWords(VecI a, VecI b) { return _mm512_sub_epi16(a, b); }
+inline VecI MulWords(VecI a, VecI b) { return _mm512_mullo_epi16(a, b); }
+inline VecI ShiftLeft16(VecI x, int n) { return _mm512_slli_epi16(x, static_cast<unsigned>(n)); }
+inline VecI ShiftRight16(VecI x, int n) { return _mm512_srli_epi16(x, static_cast<unsigned>(n)); }
+inline VecI ShiftRightSigned16(VecI x, int n) {
+  return _mm512_srai_epi16(x, static_cast<unsigned>(n));
 }
+inline VecI ShiftLeft32(VecI x, int n) { return _mm512_slli_epi32(x, static_cast<unsigned>(n)); }
+
+inline VecI AndBytes(VecI x, int mask) { return _mm512_and_si512(x, Broadcast8(mask)); }
+// a | (b & mask).
+inline VecI OrBits(VecI a, VecI b, int mask) {
+  return _mm512_ternarylogic_epi32(a, b, Broadcast8(mask), 0xf8);
+}
+// (a & a_mask) | (b & b_mask); the masks share no bit.
+inline VecI TakeBits(VecI a, int a_mask, VecI b, int b_mask) {
+  const VecI both = _mm512_ternarylogic_epi32(Broadcast8(b_mask), b, a, 0xca);
+  return AndBytes(both, a_mask | b_mask);
+}
+// Adds `value` to the bytes whose bit of the eight bytes at `bits` is set,
+inline VecI AddWhereBit(VecI x, const void* bits, int value) {
+  __mmask64 where;
+  __builtin_memcpy(&where, bits, sizeof where);
+  return _mm512_mask_add_epi8(x, where, x, Broadcast8(value));
+}
+// or to those whose byte of `flags` has the bit `bit`.
+inline VecI AddWhereSet(VecI x, VecI flags, int bit, int value) {
+  const __mmask64 where = _mm512_test_epi8_mask(flags, Broadcast8(bit));
+  return _mm512_mask_add_epi8(x, where, x, Broadcast8(value));
+}
+// Bytes less 128.
+inline VecI FlipTopBits(VecI x) { return _mm512_xor_si512(x, Broadcast8(128)); }
+// The bytes of a table, by numbers below 16.
+inline VecI LookUp(__m128i table, VecI places) {
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), places);
+}
+// The lower 16 bits of each int from `even`, the upper ones from `odd`.
+inline VecI OddWords(VecI even, VecI odd) { return _mm512_mask_blend_epi16(0xaaaaaaaa, even, odd); }
+
+// The signed bytes of a slice's rows: as ints,
+inline VecI WideRows(const uint8_t* rows) {
+  return _mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(rows)));
+}
+// and each twice, as the upper half of 16 bits.
+inline VecI SpreadRows(const uint8_t* rows) {
+  const VecI places = _mm512_setr_epi64(0x01ff01ff00ff00ff, 0x03ff03ff02ff02ff, 0x05ff05ff04ff04ff,
+                                        0x07ff07ff06ff06ff, 0x09ff09ff08ff08ff, 0x0bff0bff0aff0aff,
+                                        0x0dff0dff0cff0cff, 0x0fff0fff0eff0eff);
+  return LookUp(_mm_load_si128(reinterpret_cast<const __m128i*>(rows)), places);
+}
+// Rows of sixteen bytes, each twice: as it is, and with its 16 bits shifted right by four.
+inline VecI LoadRowsTwice(const uint8_t* rows) {
+  constexpr int64_t kFours = 0x0004000400040004;
+  const VecI two =
+      _mm512_castsi256_si512(_mm256_load_si256(reinterpret_cast<const __m256i*>(rows)));
+  return _mm512_srlv_epi16(_mm512_shuffle_i32x4(two, two, 0x50),
+                           _mm512_setr_epi64(0, 0, kFours, kFours, 0, 0, kFours, kFours));
+}
+
+#ifdef __AVX512VNNI__
+// acc + the products of two words in each int.
+inline VecI AddWordDots(VecI acc, VecI a, VecI b) { return _mm512_dpwssd_epi32(acc, a, b); }
+// The signed bytes of a slice's rows, as what sums of products are multiplied by: ints.
+inline VecI FactorOf(const uint8_t* rows) { return WideRows(rows); }
 // Needs AVX512_BF16, which the caller makes sure of.
 inline double Bf16Rounds(int64_t rounds) {
   static int32_t value;
@@ -222,7 +271,31 @@ inline double Bf16Rounds(int64_t rounds) {
   return static_cast<double>(rounds) * 12 * 32 * 2;
 }
 constexpr double (*kBf16Rounds)(int64_t) = Bf16Rounds;
+
+#else
+inline VecI AddWordDots(VecI acc, VecI a, VecI b) {
+  return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
+}
+// The signed bytes of a slice's rows, as what sums of products are multiplied by: words, twice.
+inline VecI FactorOf(const uint8_t* rows) { return ShiftRightSigned16(SpreadRows(rows), 8); }
+
+// Sums of two products of bytes each, as words: the first factor unsigned, or at most 128 in
+// magnitude; the other at most 127.
+struct SignedBytes {
+  VecI magnitude;
+  __mmask64 negative;
+};
+inline SignedBytes SplitSigns(VecI x) { return {_mm512_abs_epi8(x), _mm512_movepi8_mask(x)}; }
+inline VecI ByteDots2(VecI a, VecI b) { return _mm512_maddubs_epi16(a, b); }
+inline VecI ByteDots2(const SignedBytes& a, VecI b) {
+  const VecI signed_b = _mm512_mask_sub_epi8(b, a.negative, _mm512_setzero_si512(), b);
+  return _mm512_maddubs_epi16(a.magnitude, signed_b);
+}
+constexpr int kWordTileTokens = 12;
+constexpr double (*kBf16Rounds)(int64_t) = nullptr;
+#endif
+
 constexpr int kPeakSums = 12;  // vectors that the registers hold, of FloatRounds
 
 }  // namespace
-}  // namespace cadre::avx512
+}  // namespace cadre::CADRE_ISA

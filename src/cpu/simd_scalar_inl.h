@@ -7,7 +7,6 @@
 
 #include <cstdint>
 
-#include "cpu/panels.h"
 #include "tensor/float16.h"
 
 #define CADRE_ISA scalar
@@ -17,7 +16,6 @@ namespace {
 
 constexpr int64_t kLanes = 8;
 constexpr const char* kIsaName = "scalar";
-constexpr const PanelKernels* kPanelKernels = nullptr;
 struct VecF {
   float lane[kLanes];
 };

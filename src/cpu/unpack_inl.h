@@ -1,6 +1,6 @@
-// Stored rows of every weight type to floats or to signed bytes with scales, and activations to the
-// latter. Plain loops over blocks of fixed size, which the compiler turns into the vectors of the
-// instruction set. Include after a simd_*_inl.h.
+// Stored rows of every weight type to floats or to signed bytes with scales. Plain loops over
+// blocks of fixed size, which the compiler turns into the vectors of the instruction set. Include
+// after a simd_*_inl.h.
 #pragma once
 
 #include "cpu/kernels.h"
@@ -263,30 +263,6 @@ inline void UnpackRow(DType type, const std::byte* row, int64_t cols, ByteRows r
     case DType::kF16:
     case DType::kBF16:
       break;
-  }
-  ZeroTail(rows, r, cols);
-}
-
-// Row r of `rows` from floats: groups of `group` values, a multiple of 32, rounded to nearest even
-// at scale amax / 127, with the sums of sixteen rounded values each. A group that is not finite has
-// a scale that is not, so that the sums show it.
-inline void RoundRow(const float* x, int64_t cols, int64_t group, ByteRows rows, int64_t r) {
-  for (int64_t begin = 0; begin < cols; begin += group) {
-    int8_t* values = ValuesOf(rows, r) + begin;
-    const float scale = MaxMagnitude(x + begin, group) / 127;
-    const float inverse = 1 / scale;
-    if (inverse > 0 && inverse < __builtin_inff()) {
-      for (int64_t i = 0; i < group; i += kLanes)
-        StoreAsI8N(values + i, LoadF32(x + begin + i), inverse, kLanes);
-    } else {
-      for (int64_t i = 0; i < group; ++i) values[i] = 0;
-    }
-    FillScales(ScalesOf(rows, r) + begin / 4, group / 4, scale);
-    for (int64_t k = 0; k < group / 16; ++k) {
-      int32_t sum = 0;
-      for (int64_t i = 16 * k; i < 16 * k + 16; ++i) sum += values[i];
-      OffsetsOf(rows, r)[begin / 16 + k] = scale * static_cast<float>(sum);
-    }
   }
   ZeroTail(rows, r, cols);
 }

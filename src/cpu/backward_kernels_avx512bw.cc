@@ -1,6 +1,6 @@
 #include "cpu/simd_avx512_inl.h"
 
-namespace cadre::avx512 {
+namespace cadre::avx512bw {
 namespace {
 
 // 28 sums, two vectors of B and one value of A: 31 of the 32 registers.
@@ -42,12 +42,12 @@ inline void TransposeLanes(VecF (&rows)[kLanes]) {
 }
 
 }  // namespace
-}  // namespace cadre::avx512
+}  // namespace cadre::avx512bw
 
 #include "cpu/backward_kernels_inl.h"
 
 namespace cadre {
 
-const BackwardKernels& Avx512BackwardKernels() { return avx512::kBackwardKernels; }
+const BackwardKernels& Avx512BwBackwardKernels() { return avx512bw::kBackwardKernels; }
 
 }  // namespace cadre
