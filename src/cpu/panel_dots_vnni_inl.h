@@ -18,19 +18,24 @@ inline void AddDots(VecI& acc, VecI levels, const uint8_t* values) {
 constexpr int kFewChains = 6;
 constexpr int kTileTokens = 12;  // as many sums as there are registers for
 
-// One group of 32 columns: T tokens times sixteen rows, into the sums.
-template <typename P, int T, int G>
-inline void AddGroup(const uint8_t* w, const RecordScales& s, const uint8_t* x, VecF (&sums)[T]) {
-  const uint8_t* scales = x + 32 * T;
+// What the products of a group of 32 columns start from.
+template <typename P, int T>
+inline void StartGroup(const uint8_t* x, VecI (&acc)[T]) {
   const uint8_t* extras = x + 36 * T;
-  VecI acc[T];
   CADRE_UNROLL for (int t = 0; t < T; ++t) {
     acc[t] = P::kMins || P::kOffset == 0 ? _mm512_setzero_si512() : Broadcast32(extras + 4 * t);
   }
-  CADRE_UNROLL for (int j = 0; j < 8; ++j) {
-    const VecI levels = P::template Levels<G>(w, 0, j);
-    CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(acc[t], levels, x + 32 * t + 4 * j);
-  }
+}
+template <typename P, int T, int G>
+inline void AddQuad(const uint8_t* w, const uint8_t* x, int j, VecI (&acc)[T]) {
+  const VecI levels = P::template Levels<G>(w, 0, j);
+  CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(acc[t], levels, x + 32 * t + 4 * j);
+}
+template <typename P, int T, int G>
+inline void ScaleGroup(const RecordScales& s, const uint8_t* x, const VecI (&acc)[T],
+                       VecF (&sums)[T]) {
+  const uint8_t* scales = x + 32 * T;
+  const uint8_t* extras = x + 36 * T;
   const VecF scale = _mm512_load_ps(s.scale[G]);
   CADRE_UNROLL for (int t = 0; t < T; ++t) {
     sums[t] = MulAdd(_mm512_cvtepi32_ps(acc[t]), Mul(scale, BroadcastF32(scales + 4 * t)), sums[t]);
@@ -42,19 +47,40 @@ inline void AddGroup(const uint8_t* w, const RecordScales& s, const uint8_t* x, 
   }
 }
 
+// Both groups of a record: T tokens times sixteen rows, into the sums. With few tokens the groups
+// take turns: a product waits five cycles for the one before it.
+template <typename P, int T>
+inline void AddRecord(const uint8_t* w, const RecordScales& s, const uint8_t* x, VecF (&sums)[T]) {
+  const uint8_t* second = x + TileGroupBytes(32, T);
+  VecI acc[T], acc_second[T];
+  StartGroup<P, T>(x, acc);
+  if constexpr (T <= kFewChains) {
+    StartGroup<P, T>(second, acc_second);
+    CADRE_UNROLL for (int j = 0; j < 8; ++j) {
+      AddQuad<P, T, 0>(w, x, j, acc);
+      AddQuad<P, T, 1>(w, second, j, acc_second);
+    }
+    ScaleGroup<P, T, 0>(s, x, acc, sums);
+    ScaleGroup<P, T, 1>(s, second, acc_second, sums);
+  } else {
+    CADRE_UNROLL for (int j = 0; j < 8; ++j) AddQuad<P, T, 0>(w, x, j, acc);
+    ScaleGroup<P, T, 0>(s, x, acc, sums);
+    StartGroup<P, T>(second, acc);
+    CADRE_UNROLL for (int j = 0; j < 8; ++j) AddQuad<P, T, 1>(w, second, j, acc);
+    ScaleGroup<P, T, 1>(s, second, acc, sums);
+  }
+}
+
 template <typename P, int T>
 void RunTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t record_bytes,
              float* out) {
   VecF sums[T];
   CADRE_UNROLL for (int t = 0; t < T; ++t) sums[t] = LoadF32(out + 16 * t);
-  for (int64_t r = 0; r < records; ++r, w += record_bytes) {
+  for (int64_t r = 0; r < records; ++r, w += record_bytes, x += 2 * TileGroupBytes(32, T)) {
     if constexpr (T <= kPrefetchTokens) PrefetchRecord(w, record_bytes);
     RecordScales s;
     P::Scales(w, s);
-    AddGroup<P, T, 0>(w, s, x, sums);
-    x += TileGroupBytes(32, T);
-    AddGroup<P, T, 1>(w, s, x, sums);
-    x += TileGroupBytes(32, T);
+    AddRecord<P, T>(w, s, x, sums);
   }
   CADRE_UNROLL for (int t = 0; t < T; ++t) StoreF32(out + 16 * t, sums[t]);
 }

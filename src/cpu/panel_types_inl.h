@@ -355,7 +355,7 @@ inline void AddWideSums(VecI acc, const WideScales& s, const uint8_t* extras, fl
 }
 
 // Where few tokens are, the weights come from memory as fast as they are asked for.
-constexpr int kPrefetchTokens = 4;
+constexpr int kPrefetchTokens = 12;
 constexpr int64_t kPrefetchBytes = 4096;
 inline void PrefetchRecord(const uint8_t* w, int64_t record_bytes) {
   for (int64_t i = 0; i < record_bytes; i += 64)
