@@ -79,7 +79,7 @@ int Main(int argc, char** argv) {
       "Example: bench_kernels --only 'panel_dots Q4_K'");
   app.add_option("--isa", options.isa,
                  "Instruction set: scalar, avx2, avx512 or amx; default: the best there is")
-      ->check(CLI::IsMember({"scalar", "avx2", "avx512", "amx"}));
+      ->check(CLI::IsMember({"scalar", "avx2", "avx512bw", "avx512", "amx"}));
   app.add_option("--only", options.only,
                  "Only what has this in its kernel, type and tokens, a space between each");
   app.add_option("--seconds", options.seconds, "To measure each for, its limit included")

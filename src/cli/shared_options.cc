@@ -50,8 +50,10 @@ void AddModelOptions(CLI::App& command, ModelOptions& options) {
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8"}))
       ->capture_default_str();
   command
-      .add_option("--activations", options.activations,
-                  "f32: exact; auto: 8 bits where they meet quantised weights, which is faster")
+      .add_option(
+          "--activations", options.activations,
+          "f32: exact; auto: rounded where they meet quantised weights (8 bits) or BF16, which "
+          "is faster")
       ->check(CLI::IsMember({"f32", "auto"}))
       ->capture_default_str();
   command

@@ -6,6 +6,11 @@ namespace cadre {
 namespace {
 
 constexpr int64_t kTasksPerThread = 4;
+constexpr int64_t kBlocksPerRound = 32;  // of a row, summed apart before they are merged
+
+int64_t NumBlocks(const AttentionRow& row) {
+  return (row.end - 1) / kKvBlock - row.begin / kKvBlock + 1;
+}
 
 }  // namespace
 
@@ -20,15 +25,15 @@ AttentionRow AttentionRunner::RowOf(const Args& args, int64_t row, int64_t kv_he
 }
 
 AttentionRow AttentionRunner::RowOfBlock(const Args& args, int64_t row, int64_t kv_head,
-                                         int64_t block) {
+                                         int64_t block) const {
   const int64_t shared = args.shared_heads(), head_dim = args.batch.shape.head_dim;
   AttentionRow part = RowOf(args, row, kv_head);
   const int64_t page = part.begin / kKvBlock + block;
   part.begin = std::max(part.begin, page * kKvBlock);
   part.end = std::min(part.end, (page + 1) * kKvBlock);
-  const int64_t index =
-      (first_block_[static_cast<size_t>(row)] + block) * args.batch.shape.num_kv_heads + kv_head;
-  float* out = blocks_.data() + index * shared * (head_dim + 2);
+  const int64_t slot =
+      (row * args.batch.shape.num_kv_heads + kv_head) * kBlocksPerRound + block % kBlocksPerRound;
+  float* out = blocks_.data() + slot * shared * (head_dim + 2);
   part.sums = {out, out + shared * head_dim, out + shared * (head_dim + 1)};
   return part;
 }
@@ -53,8 +58,7 @@ AttentionRows AttentionRunner::RowsOf(const Args& args, int64_t row, int64_t kv_
 // Groups as large as leave every thread a few.
 void AttentionRunner::PlanGroups(const Args& args) {
   const int64_t rows = args.q.rows;
-  const int64_t wanted_groups =
-      kTasksPerThread * threads_.num_threads() / args.batch.shape.num_kv_heads + 1;
+  const int64_t wanted_groups = WantedTasks() / args.batch.shape.num_kv_heads + 1;
   const int64_t most = std::clamp<int64_t>(rows / wanted_groups, 1, kMaxAttentionRows);
   groups_.clear();
   for (int64_t row = 0; row < rows; ++row) {
@@ -69,16 +73,18 @@ void AttentionRunner::PlanGroups(const Args& args) {
   }
 }
 
-bool AttentionRunner::TooFewTasks(const Args& args) const {
-  if (threads_.num_threads() == 1) return false;
-  return args.q.rows * args.batch.shape.num_kv_heads < kTasksPerThread * threads_.num_threads();
+int64_t AttentionRunner::WantedTasks() const {
+  return threads_.num_threads() == 1 ? 1 : kTasksPerThread * threads_.num_threads();
 }
 
 void AttentionRunner::Run(const Args& args) {
   states_.Reserve(2 * args.q.rows * args.num_heads);
   scratch_.Reserve(threads_.num_threads() *
                    AttentionScratch(args.shared_heads(), args.batch.shape.head_dim));
-  if (TooFewTasks(args)) {
+  // As large as it ever gets: which way is taken must not show in when memory is allocated.
+  blocks_.Reserve(WantedTasks() * kBlocksPerRound * args.shared_heads() *
+                  (args.batch.shape.head_dim + 2));
+  if (args.q.rows * args.batch.shape.num_kv_heads < WantedTasks()) {
     RunBlocks(args);
   } else {
     RunGroups(args);
@@ -99,49 +105,62 @@ void AttentionRunner::RunGroups(const Args& args) {
       rows[together.num_rows++] = RowOf(args, row, kv_head);
     together.rows = rows;
     kernels_.attend(together);
-    for (int64_t r = 0; r < together.num_rows; ++r) {
-      float* lse =
-          args.lse.empty() ? nullptr : args.lse.row(group.begin + r) + kv_head * together.heads;
-      kernels_.finish_attention(together.heads, together.head_dim, rows[r].sums, lse);
-    }
+    for (int64_t r = 0; r < together.num_rows; ++r)
+      Finish(args, group.begin + r, kv_head, rows[r].sums);
   });
 }
 
 void AttentionRunner::RunBlocks(const Args& args) {
-  const int64_t kv_heads = args.batch.shape.num_kv_heads, head_dim = args.batch.shape.head_dim;
-  const int64_t shared = args.shared_heads();
-  first_block_.assign(1, 0);
-  for (int64_t row = 0; row < args.q.rows; ++row) {
-    const AttentionRow whole = RowOf(args, row, 0);
-    first_block_.push_back(first_block_.back() + (whole.end - 1) / kKvBlock -
-                           whole.begin / kKvBlock + 1);
+  const int64_t kv_heads = args.batch.shape.num_kv_heads;
+  int64_t most_blocks = 0;
+  for (int64_t row = 0; row < args.q.rows; ++row)
+    most_blocks = std::max(most_blocks, NumBlocks(RowOf(args, row, 0)));
+  for (int64_t begin = 0; begin < most_blocks; begin += kBlocksPerRound) {
+    const int64_t blocks = std::min(kBlocksPerRound, most_blocks - begin);
+    threads_.ParallelFor(args.q.rows * kv_heads * blocks, [&](int64_t i, int thread) {
+      const int64_t row = i / blocks / kv_heads, kv_head = i / blocks % kv_heads;
+      SumBlock(args, row, kv_head, begin + i % blocks, thread);
+    });
+    threads_.ParallelFor(args.q.rows * kv_heads, [&](int64_t i, int) {
+      MergeBlocks(args, i / kv_heads, i % kv_heads, begin);
+    });
   }
-  const int64_t num_blocks = first_block_.back();
-  blocks_.Reserve(num_blocks * kv_heads * shared * (head_dim + 2));
-  threads_.ParallelFor(num_blocks * kv_heads, [&](int64_t i, int thread) {
-    const int64_t block = i / kv_heads, kv_head = i % kv_heads;
-    const int64_t row = std::upper_bound(first_block_.begin(), first_block_.end(), block) -
-                        first_block_.begin() - 1;
-    const AttentionRow part =
-        RowOfBlock(args, row, kv_head, block - first_block_[static_cast<size_t>(row)]);
-    AttentionRows alone = RowsOf(args, row, kv_head, thread);
-    alone.rows = &part;
-    alone.num_rows = 1;
-    kernels_.attend(alone);
-  });
-  threads_.ParallelFor(args.q.rows * kv_heads, [&](int64_t i, int) {
-    const int64_t row = i / kv_heads, kv_head = i % kv_heads;
-    const AttentionSums sums = RowOf(args, row, kv_head).sums;
-    const auto at = static_cast<size_t>(row);
-    const AttentionSums first = RowOfBlock(args, row, kv_head, 0).sums;
-    std::copy_n(first.out, shared * head_dim, sums.out);
-    std::copy_n(first.max, shared, sums.max);
-    std::copy_n(first.sum, shared, sums.sum);
-    for (int64_t block = 1; block < first_block_[at + 1] - first_block_[at]; ++block)
-      kernels_.merge_attention(shared, head_dim, sums, RowOfBlock(args, row, kv_head, block).sums);
-    kernels_.finish_attention(shared, head_dim, sums,
-                              args.lse.empty() ? nullptr : args.lse.row(row) + kv_head * shared);
-  });
+}
+
+void AttentionRunner::SumBlock(const Args& args, int64_t row, int64_t kv_head, int64_t block,
+                               int thread) {
+  if (block >= NumBlocks(RowOf(args, row, kv_head))) return;
+  const AttentionRow part = RowOfBlock(args, row, kv_head, block);
+  AttentionRows alone = RowsOf(args, row, kv_head, thread);
+  alone.rows = &part;
+  alone.num_rows = 1;
+  kernels_.attend(alone);
+}
+
+// The blocks of a round, from `begin` on, after those before.
+void AttentionRunner::MergeBlocks(const Args& args, int64_t row, int64_t kv_head, int64_t begin) {
+  const int64_t heads = args.shared_heads(), head_dim = args.batch.shape.head_dim;
+  const AttentionRow whole = RowOf(args, row, kv_head);
+  const int64_t num_blocks = NumBlocks(whole);
+  const int64_t end = std::min(begin + kBlocksPerRound, num_blocks);
+  for (int64_t block = begin; block < end; ++block) {
+    const AttentionSums part = RowOfBlock(args, row, kv_head, block).sums;
+    if (block > 0) {
+      kernels_.merge_attention(heads, head_dim, whole.sums, part);
+    } else {
+      std::copy_n(part.out, heads * head_dim, whole.sums.out);
+      std::copy_n(part.max, heads, whole.sums.max);
+      std::copy_n(part.sum, heads, whole.sums.sum);
+    }
+  }
+  if (begin < num_blocks && end == num_blocks) Finish(args, row, kv_head, whole.sums);
+}
+
+void AttentionRunner::Finish(const Args& args, int64_t row, int64_t kv_head,
+                             const AttentionSums& sums) {
+  const int64_t heads = args.shared_heads();
+  float* lse = args.lse.empty() ? nullptr : args.lse.row(row) + kv_head * heads;
+  kernels_.finish_attention(heads, args.batch.shape.head_dim, sums, lse);
 }
 
 }  // namespace cadre

@@ -35,21 +35,23 @@ class AttentionRunner {
     int64_t begin, end;
   };
   void PlanGroups(const Args& args);
-  bool TooFewTasks(const Args& args) const;
+  int64_t WantedTasks() const;
   void RunGroups(const Args& args);
   void RunBlocks(const Args& args);
   // One head's part of a row's sums over [begin, end), and where they are.
   AttentionRow RowOf(const Args& args, int64_t row, int64_t kv_head) const;
-  AttentionRow RowOfBlock(const Args& args, int64_t row, int64_t kv_head, int64_t block);
+  AttentionRow RowOfBlock(const Args& args, int64_t row, int64_t kv_head, int64_t block) const;
   AttentionRows RowsOf(const Args& args, int64_t row, int64_t kv_head, int thread) const;
+  void SumBlock(const Args& args, int64_t row, int64_t kv_head, int64_t block, int thread);
+  void MergeBlocks(const Args& args, int64_t row, int64_t kv_head, int64_t begin);
+  void Finish(const Args& args, int64_t row, int64_t kv_head, const AttentionSums& sums);
 
   const KernelTable& kernels_;
   ThreadPool& threads_;
   std::vector<Group> groups_;
-  std::vector<int64_t> first_block_;  // of each row, among the blocks of all rows; and their number
-  Buffer<float> scratch_;             // a part per thread
-  Buffer<float> states_;              // [rows, heads, 2] max and sum
-  Buffer<float> blocks_;              // of each block and key/value head: out, max, sum
+  Buffer<float> scratch_;  // a part per thread
+  Buffer<float> states_;   // [rows, heads, 2] max and sum
+  Buffer<float> blocks_;   // of each block and key/value head: out, max, sum
 };
 
 }  // namespace cadre
