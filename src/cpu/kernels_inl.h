@@ -2,8 +2,9 @@
 // simd_*_inl.h, once per kernels_*.cc.
 #pragma once
 
-#include "cpu/attention_inl.h"
+#include "cpu/attention_shared_inl.h"
 #include "cpu/dots_inl.h"
+#include "cpu/store_kv_inl.h"
 
 namespace cadre::CADRE_ISA {
 namespace {
