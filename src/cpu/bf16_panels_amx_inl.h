@@ -3,7 +3,7 @@
 // unit. Include in kernels_amx.cc only.
 #pragma once
 
-#include "cpu/panels.h"
+#include "cpu/panel_types_inl.h"
 #include "cpu/tiles_amx_inl.h"
 
 namespace cadre::avx512 {
@@ -12,7 +12,6 @@ namespace {
 constexpr int64_t kBF16GroupBytes = 1024;     // of a panel: 32 columns, one tile register
 constexpr int64_t kBF16TokenGroupBytes = 64;  // of a token
 constexpr int64_t kBF16PassGroups = 16;       // of two panels: they stay in the first-level cache
-constexpr int64_t kBF16PrefetchBytes = 4096;
 constexpr int64_t kBF16FewTokens = 16;
 
 // One or two tiles of tokens: their first values, numbers of tokens, and sums of the first panel.
@@ -50,10 +49,8 @@ inline void RunBF16Block(const std::byte* panels, int64_t panel_bytes, int64_t g
   if (kPanels > 1 && kTiles > 1) CADRE_TILE("tileloadd", "3", tokens.sums[1] + sums_stride);
   for (int64_t g = 0; g < groups; ++g) {
     const std::byte* w = panels + g * kBF16GroupBytes;
-    if (kPanels == 1 && kTiles == 1) {
-      for (int64_t i = 0; i < kBF16GroupBytes; i += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(w + kBF16PrefetchBytes + i), _MM_HINT_T0);
-    }
+    if (kPanels == 1 && kTiles == 1)
+      PrefetchRecord(reinterpret_cast<const uint8_t*>(w), kBF16GroupBytes);
     CADRE_TILE("tileloadd", "4", tokens.values[0] + g * tokens.counts[0] * kBF16TokenGroupBytes);
     CADRE_TILE("tileloadd", "6", w);
     asm volatile("tdpbf16ps %tmm6, %tmm4, %tmm0");

@@ -348,6 +348,15 @@ TEST_P(CpuDevice, DecodeEqualsPrefillAcrossBlocks) {
   }
 }
 
+// So long that the blocks of a row alone, which threads sum apart, are merged in two rounds.
+TEST_P(CpuDevice, ARowAloneBehindManyBlocksIsAsInItsPrompt) {
+  const KvCase c(KvType::kF16, 1, 2, 8, 0, {33 * kKvBlock + 50});
+  const KvRun together(device(), c, c.rows());
+  const KvRun last_alone(device(), c, c.rows() - 1);
+  EXPECT_TRUE(last_alone.out == together.out);
+  EXPECT_TRUE(last_alone.lse == together.lse);
+}
+
 TEST_P(CpuDevice, ThreadsDoNotShowInAttention) {
   ThreadPool one_thread(1), three_threads(3);
   const auto single = MakeCpuDevice(GetParam(), one_thread);

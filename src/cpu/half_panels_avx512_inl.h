@@ -1,6 +1,6 @@
 // Products of packed panels of 16-bit floats on AVX-512. BF16: pairs of columns lie together, and
 // activations are rounded to BF16 too; F16: column by column, activations as they are. Include
-// after simd_avx512_inl.h.
+// between panels_inl.h and kernels_inl.h.
 #pragma once
 
 #include "cpu/panels_inl.h"
@@ -10,7 +10,6 @@ namespace {
 
 constexpr bool IsHalf(DType type) { return type == DType::kBF16 || type == DType::kF16; }
 
-constexpr int64_t kHalfPrefetchBytes = 4096;
 constexpr int kHalfTokens = 12;  // two sums each
 
 struct PanelBF16 {
@@ -75,10 +74,7 @@ void RunHalfTile(const uint8_t* w, const uint8_t* x, int64_t tile_tokens, int64_
   VecF sums[T];
   CADRE_UNROLL for (int t = 0; t < T; ++t) sums[t] = LoadF32(out + 16 * t);
   for (int64_t r = 0; r < records; ++r, w += 2 * kGroupBytes, x += 2 * tile_group_bytes) {
-    if constexpr (T <= 4) {
-      for (int64_t i = 0; i < 2 * kGroupBytes; i += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(w + kHalfPrefetchBytes + i), _MM_HINT_T0);
-    }
+    if constexpr (T <= 4) PrefetchRecord(w, 2 * kGroupBytes);
     VecF second[T];
     CADRE_UNROLL for (int t = 0; t < T; ++t) second[t] = Zero();
     for (int64_t i = 0; i < P::kSteps; ++i) {

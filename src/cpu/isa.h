@@ -10,7 +10,7 @@ enum class Isa {
   kAvx2,      // with FMA and F16C
   kAvx512Bw,  // F, BW, DQ, VL, and all of kAvx2
   kAvx512,    // VNNI, and all of kAvx512Bw
-  kAmx,       // tiles of bytes, and all of kAvx512
+  kAmx,       // tiles of bytes and BF16, and all of kAvx512
 };
 
 inline constexpr Isa kAllIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Bw, Isa::kAvx512,
