@@ -17,12 +17,14 @@ FLOORS = {
     "formats": {"base", "tensor"},
     "text": {"base", "tensor"},
     "hub": {"base"},
+    "grammar": {"base", "tensor", "text"},
     "model": {"base", "tensor", "ops", "formats"},
-    "engine": {"base", "tensor", "ops", "formats", "text", "model"},
-    "quantize": {"base", "tensor", "ops", "formats", "text", "model", "engine"},
-    "train": {"base", "tensor", "ops", "formats", "text", "model", "engine"},
-    "eval": {"base", "tensor", "ops", "formats", "text", "model", "engine"},
-    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "model", "engine", "quantize", "train", "eval", "hub"},
+    "engine": {"base", "tensor", "ops", "formats", "text", "grammar", "model"},
+    "quantize": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
+    "train": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
+    "eval": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
+    "server": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
+    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "grammar", "model", "engine", "quantize", "train", "eval", "server", "hub"},
 }
 # Within the model floor only these files know file formats.
 MODEL_FILES_WITH_FORMATS = re.compile(r"(load|save|config_files|config_gguf)(_test)?\.(h|cc)$|_test\.cc$")

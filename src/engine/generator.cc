@@ -48,18 +48,6 @@ class TextSink {
 
 }  // namespace
 
-std::string_view Name(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kCancelled:
-      return "cancelled";
-  }
-  return "";
-}
-
 double GenerateResult::prompt_tokens_per_s() const {
   return Rate(prompt_tokens - reused_tokens, prompt_s);
 }

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/finish_reason.h"
 #include "engine/sampler.h"
 #include "engine/sequence.h"
 #include "text/tokenizer.h"
@@ -32,9 +33,6 @@ struct GenerateRequest {
   const RoutingObserver* observer = nullptr;
   const std::atomic<bool>* cancelled = nullptr;  // set by another thread or a signal to end early
 };
-
-enum class FinishReason { kStop, kLength, kCancelled };
-std::string_view Name(FinishReason reason);  // "stop", "length", "cancelled"
 
 struct GenerateResult {
   std::vector<int32_t> ids;  // sampled, without EOS; with the tokens that made a stop string
