@@ -52,8 +52,9 @@ struct TokenRouting {
 };
 
 struct OutputToken {
-  int32_t id;
-  std::optional<float> logprob;            // none when not asked for, and for a prompt's first token
+  int32_t id = -1;
+  int64_t text_end = 0;  // bytes of the answer's text up to the end of this token's; 0 in a prompt
+  std::optional<float> logprob;  // none when not asked for, and for a prompt's first token
   std::vector<TokenLogprob> top_logprobs;  // likeliest first
   // Of the step that read this token, when asked for. The last token of an answer is never read:
   // empty there.

@@ -1,5 +1,7 @@
 #include "model/activations.h"
 
+#include <algorithm>
+
 namespace cadre {
 namespace {
 
@@ -33,11 +35,11 @@ Activations::Activations(const ModelConfig& config, Keep keep) : config_(config)
   buffers_.resize(num_layers);
 }
 
-void Activations::Allocate(int64_t max_tokens) {
+void Activations::Allocate(int64_t max_tokens, int64_t max_choices) {
   const auto& c = config_;
   const bool all = keep_ == Keep::kEveryLayer;
   const int64_t t = max_tokens;
-  const int64_t routed = t * c.router.top_k;
+  const int64_t routed = t * max_choices;
   for (size_t i = 0; i < layers_.size(); ++i) {
     auto& slots = buffers_[i];
     slots.resize(kNumSlots);
@@ -59,18 +61,19 @@ void Activations::Allocate(int64_t max_tokens) {
     size(kAct, all ? routed * c.hidden_dim : 0);  // else gate itself
     size(kExpertOut, routed * c.dim);
     size(kMoeOut, t * c.dim);
-    layers_[i].routing.Reserve(t, c.router);
+    layers_[i].routing.Reserve(t, c.router, max_choices);
   }
   if (all) out_buffer_.Resize(t * c.dim);
   final_buffer_.Resize(t * c.dim);
   max_tokens_ = max_tokens;
+  max_choices_ = max_choices;
 }
 
-void Activations::SetLayer(size_t i, int64_t tokens) {
+void Activations::SetLayer(size_t i, int64_t tokens, int64_t choices) {
   const auto& c = config_;
   const bool all = keep_ == Keep::kEveryLayer;
   const auto& slots = buffers_[i];
-  const int64_t routed = tokens * c.router.top_k;
+  const int64_t routed = tokens * choices;
   auto& a = layers_[i];
   a.x = slots[kX].AsMat(tokens, c.dim);
   a.attn_h = slots[kAttnH].AsMat(tokens, c.dim);
@@ -83,7 +86,7 @@ void Activations::SetLayer(size_t i, int64_t tokens) {
   a.x_mid = all ? slots[kXMid].AsMat(tokens, c.dim) : a.x;
   a.ffn_h = slots[kFfnH].AsMat(tokens, c.dim);
   a.router_logits = slots[kLogits].AsMat(tokens, c.router.num_experts);
-  a.routing.SetTokens(tokens, c.router);
+  a.routing.SetTokens(tokens, c.router, choices);
   a.gathered = slots[kGathered].AsMat(routed, c.dim);
   a.gate = slots[kGate].AsMat(routed, c.hidden_dim);
   a.up = slots[kUp].AsMat(routed, c.hidden_dim);
@@ -92,9 +95,11 @@ void Activations::SetLayer(size_t i, int64_t tokens) {
   a.moe_out = slots[kMoeOut].AsMat(tokens, c.dim);
 }
 
-void Activations::SetTokens(int64_t tokens) {
-  if (tokens > max_tokens_) Allocate(tokens);
-  for (size_t i = 0; i < layers_.size(); ++i) SetLayer(i, tokens);
+void Activations::SetTokens(int64_t tokens, int64_t choices) {
+  if (choices == 0) choices = config_.router.top_k;
+  if (tokens > max_tokens_ || choices > max_choices_)
+    Allocate(std::max(tokens, max_tokens_), std::max(choices, max_choices_));
+  for (size_t i = 0; i < layers_.size(); ++i) SetLayer(i, tokens, choices);
   out_ = keep_ == Keep::kEveryLayer ? out_buffer_.AsMat(tokens, config_.dim) : layers_[0].x;
   final_h_ = final_buffer_.AsMat(tokens, config_.dim);
 }

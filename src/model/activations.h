@@ -40,9 +40,9 @@ class Activations {
 
   Activations(const ModelConfig& config, Keep keep);
 
-  // Shapes the views for a step of T tokens (R = T); allocates only when T is larger than ever
-  // before.
-  void SetTokens(int64_t tokens);
+  // Shapes the views for a step of T tokens (R = T) that choose at most `choices` experts (0: the
+  // config's top_k); allocates only when either is larger than ever before.
+  void SetTokens(int64_t tokens, int64_t choices = 0);
 
   LayerActivations& layer(int64_t i) {
     return layers_[keep_ == Keep::kEveryLayer ? static_cast<size_t>(i) : 0];
@@ -53,12 +53,13 @@ class Activations {
   Mat<float> final_h() const { return final_h_; }  // [T, d] normalised out
 
  private:
-  void Allocate(int64_t max_tokens);
-  void SetLayer(size_t i, int64_t tokens);
+  void Allocate(int64_t max_tokens, int64_t max_choices);
+  void SetLayer(size_t i, int64_t tokens, int64_t choices);
 
   ModelConfig config_;
   Keep keep_;
   int64_t max_tokens_ = 0;
+  int64_t max_choices_ = 0;
   std::vector<LayerActivations> layers_;
   std::vector<std::vector<Buffer<float>>> buffers_;  // per layer, in the order of SetLayer
   Buffer<float> out_buffer_;

@@ -6,13 +6,14 @@ namespace cadre {
 
 void PlanDispatch(const Routing& routing, const RouterConfig& config, DispatchPlan& plan) {
   const int64_t tokens = routing.experts.rows;
-  const int64_t top_k = config.top_k;
+  const int64_t top_k = routing.experts.cols;
   const auto num_experts = static_cast<size_t>(config.num_experts);
-  const int64_t capacity = config.capacity_factor <= 0
-                               ? tokens * top_k
-                               : static_cast<int64_t>(std::ceil(
-                                     config.capacity_factor * static_cast<double>(tokens * top_k) /
-                                     static_cast<double>(num_experts)));
+  const int64_t capacity =
+      config.capacity_factor <= 0
+          ? tokens * top_k
+          : static_cast<int64_t>(
+                std::ceil(config.capacity_factor * static_cast<double>(tokens * config.top_k) /
+                          static_cast<double>(num_experts)));
   plan.tokens = tokens;
   plan.top_k = top_k;
   plan.dropped = 0;

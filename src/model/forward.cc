@@ -23,7 +23,7 @@ void NarrowFfn(std::span<const int64_t> wanted, const RouterConfig& router, Laye
   a.x_mid = KeepRows(wanted, a.x_mid);
   a.ffn_h = a.ffn_h.Rows(0, a.x_mid.rows);
   a.router_logits = a.router_logits.Rows(0, a.x_mid.rows);
-  a.routing.SetTokens(a.x_mid.rows, router);
+  a.routing.SetTokens(a.x_mid.rows, router, a.routing.experts.cols);
   a.moe_out = a.moe_out.Rows(0, a.x_mid.rows);
 }
 
@@ -32,13 +32,23 @@ void DropResidual(const DropoutSettings& dropout, int64_t layer, DropoutSettings
   Dropout(x, dropout.rate, dropout.seed, dropout.Stream(layer, site), device.threads());
 }
 
+void CountRows(int64_t layer, const DispatchPlan& plan, std::span<int64_t> expert_rows) {
+  if (expert_rows.empty()) return;
+  const size_t num_experts = plan.expert_begin.size() - 1;
+  for (size_t e = 0; e < num_experts; ++e) {
+    expert_rows[static_cast<size_t>(layer) * num_experts + e] +=
+        plan.expert_begin[e + 1] - plan.expert_begin[e];
+  }
+}
+
 }  // namespace
 
 void Forward(const Model& model, ExpertSource& experts, Device& device, const Batch& batch,
              const ForwardOptions& options, Activations& activations, Mat<float> logits) {
   const ModelConfig& config = model.config;
   const ModelWeights& weights = model.weights;
-  activations.SetTokens(static_cast<int64_t>(batch.ids.size()));
+  activations.SetTokens(static_cast<int64_t>(batch.ids.size()),
+                        batch.router_limits.MaxChoices(config.router));
   device.Embed(weights.embedding, batch.ids, activations.layer(0).x);
   DropResidual(options.dropout, 0, DropoutSettings::kEmbedding, device, activations.layer(0).x);
 
@@ -59,6 +69,7 @@ void Forward(const Model& model, ExpertSource& experts, Device& device, const Ba
     device.RmsNorm(a.x_mid, w.ffn_norm, config.rms_norm_eps, a.ffn_h);
     Moe(model, layer, experts, device, limits, options, a);
     if (options.observer != nullptr) (*options.observer)(layer, a.routing);
+    CountRows(layer, a.plan, options.expert_rows);
     DropResidual(options.dropout, layer, DropoutSettings::kMoe, device, a.moe_out);
     device.Add(a.x_mid, a.moe_out, activations.after(layer).Rows(0, a.x_mid.rows));
   }

@@ -46,6 +46,8 @@ struct ForwardOptions {
   ActivationType activation = ActivationType::kF32;
   const RoutingObserver* observer = nullptr;  // sees every row of every layer, wanted or not
   DropoutSettings dropout;
+  std::span<int64_t> expert_rows =
+      {};  // [layers, experts] gets added how many rows each expert ran
 };
 
 // Writes the wanted rows' logits ([R, vocab]) and, into the cache, the keys and values of all rows.

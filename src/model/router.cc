@@ -1,5 +1,6 @@
 #include "model/router.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -53,16 +54,24 @@ void SetGates(std::span<const float> probs, RouterSoftmax softmax, std::span<con
 
 }  // namespace
 
-void Routing::Reserve(int64_t max_tokens, const RouterConfig& config) {
-  expert_buffer_.Reserve(max_tokens * config.top_k);
-  gate_buffer_.Reserve(max_tokens * config.top_k);
+void Routing::Reserve(int64_t max_tokens, const RouterConfig& config, int64_t max_choices) {
+  const int64_t choices = max_choices > 0 ? max_choices : config.top_k;
+  expert_buffer_.Reserve(max_tokens * choices);
+  gate_buffer_.Reserve(max_tokens * choices);
   prob_buffer_.Reserve(max_tokens * config.num_experts);
 }
 
-void Routing::SetTokens(int64_t tokens, const RouterConfig& config) {
-  experts = expert_buffer_.AsMat(tokens, config.top_k);
-  gates = gate_buffer_.AsMat(tokens, config.top_k);
+void Routing::SetTokens(int64_t tokens, const RouterConfig& config, int64_t choices) {
+  if (choices == 0) choices = config.top_k;
+  experts = expert_buffer_.AsMat(tokens, choices);
+  gates = gate_buffer_.AsMat(tokens, choices);
   probs = prob_buffer_.AsMat(tokens, config.num_experts);
+}
+
+int64_t RouterLimits::MaxChoices(const RouterConfig& config) const {
+  int64_t most = config.top_k;
+  for (const int32_t k : top_k) most = std::max<int64_t>(most, k);
+  return std::min(most, config.num_experts);
 }
 
 void ChooseExperts(Mat<const float> logits, const RouterConfig& config, const RouterLimits& limits,
@@ -75,13 +84,20 @@ void ChooseExperts(Mat<const float> logits, const RouterConfig& config, const Ro
     const int64_t step_row = limits.rows.empty() ? t : limits.rows[static_cast<size_t>(t)];
     const int64_t wish =
         limits.top_k.empty() ? config.top_k : limits.top_k[static_cast<size_t>(step_row)];
-    const auto k = static_cast<size_t>(std::clamp<int64_t>(wish, 1, config.top_k));
-    SoftmaxAll(row, routing.probs.row_span(t));
-    for (size_t c = 0; c < picks.size(); ++c) {
-      picks[c] = c < k ? BestUnchosen(row, picks.first(c)) : -1;
-      gates[c] = 0;
+    const auto most = static_cast<size_t>(std::clamp<int64_t>(wish, 1, std::ssize(picks)));
+    const float least =
+        limits.min_prob.empty() ? 0 : limits.min_prob[static_cast<size_t>(step_row)];
+    const auto probs = routing.probs.row_span(t);
+    SoftmaxAll(row, probs);
+    std::fill(picks.begin(), picks.end(), -1);
+    std::fill(gates.begin(), gates.end(), 0.0f);
+    size_t k = 0;
+    for (; k < most; ++k) {
+      const int32_t next = BestUnchosen(row, picks.first(k));
+      if (k > 0 && probs[static_cast<size_t>(next)] < least) break;
+      picks[k] = next;
     }
-    SetGates(routing.probs.row_span(t), config.softmax, picks.first(k), gates);
+    SetGates(probs, config.softmax, picks.first(k), gates);
   }
 }
 

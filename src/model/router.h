@@ -12,13 +12,14 @@ namespace cadre {
 
 // What the router said about T tokens. The buffers hold the largest step so far; use the views.
 struct Routing {
-  Mat<int32_t> experts;  // [T, k] in order of choice; -1: unused
+  Mat<int32_t> experts;  // [T, k] in order of choice; -1: unused. k: the config's top_k, or more
   Mat<float> gates;      // [T, k] weight of each choice; 0 where unused
   Mat<float> probs;      // [T, E] softmax over all experts
 
-  // Memory for max_tokens rows; SetTokens then chooses how many are in view.
-  void Reserve(int64_t max_tokens, const RouterConfig& config);
-  void SetTokens(int64_t tokens, const RouterConfig& config);
+  // Memory for max_tokens rows of at most max_choices; SetTokens then chooses what is in view. 0
+  // choices: the config's top_k.
+  void Reserve(int64_t max_tokens, const RouterConfig& config, int64_t max_choices = 0);
+  void SetTokens(int64_t tokens, const RouterConfig& config, int64_t choices = 0);
 
  private:
   Buffer<int32_t> expert_buffer_;
@@ -28,8 +29,13 @@ struct Routing {
 
 // Per-request wishes; an empty span means no wish.
 struct RouterLimits {
-  std::span<const int32_t> top_k;  // experts to use for a row of the step, at most the config's
-  std::span<const int64_t> rows;   // [T] the step's row that a routed row is; empty: the same
+  std::span<const int32_t> top_k = {};   // experts to use for a row of the step, from 1 to all
+  std::span<const float> min_prob = {};  // for a row of the step: experts after the first whose
+                                         // softmax over all is less are not used
+  std::span<const int64_t> rows = {};  // [T] the step's row that a routed row is; empty: the same
+
+  // Most experts that a row may use.
+  int64_t MaxChoices(const RouterConfig& config) const;
 };
 
 // logits: [T, E]. Highest logit first, ties to the lower expert, NaN never chosen before a number.

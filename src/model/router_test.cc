@@ -21,8 +21,8 @@ Routing Route(const std::vector<std::vector<float>>& rows, const RouterConfig& c
   for (const auto& row : rows) logits.insert(logits.end(), row.begin(), row.end());
   const auto count = static_cast<int64_t>(rows.size());
   Routing routing;
-  routing.Reserve(count, config);
-  routing.SetTokens(count, config);
+  routing.Reserve(count, config, limits.MaxChoices(config));
+  routing.SetTokens(count, config, limits.MaxChoices(config));
   ChooseExperts({logits.data(), count, config.num_experts}, config, limits, routing);
   return routing;
 }
@@ -139,11 +139,25 @@ TEST(ChooseExperts, HonoursTheWishOfEachRow) {
   const std::vector<float> logits = {0, 3, 1, 2};
   const Routing routing =
       Route({logits, logits, logits, logits}, kTopTwo, {.top_k = wishes, .rows = {}});
-  EXPECT_EQ(Experts(routing, 0), (std::vector<int32_t>{1, -1}));
-  EXPECT_EQ(Gates(routing, 0), (std::vector<float>{1, 0}));
-  EXPECT_EQ(Experts(routing, 1), (std::vector<int32_t>{1, 3}));
-  EXPECT_EQ(Experts(routing, 2), (std::vector<int32_t>{1, -1}));  // one at least
-  EXPECT_EQ(Experts(routing, 3), (std::vector<int32_t>{1, 3}));   // the config's at most
+  EXPECT_EQ(Experts(routing, 0), (std::vector<int32_t>{1, -1, -1, -1}));
+  EXPECT_EQ(Gates(routing, 0), (std::vector<float>{1, 0, 0, 0}));
+  EXPECT_EQ(Experts(routing, 1), (std::vector<int32_t>{1, 3, -1, -1}));
+  EXPECT_EQ(Experts(routing, 2), (std::vector<int32_t>{1, -1, -1, -1}));  // one at least
+  EXPECT_EQ(Experts(routing, 3), (std::vector<int32_t>{1, 3, 2, 0}));     // all at most
+}
+
+TEST(ChooseExperts, LeavesOutWhatTheRouterLikesLessThanARowWants) {
+  const std::vector<float> logits = {std::log(1.0f), std::log(4.0f), std::log(2.0f),
+                                     std::log(3.0f)};
+  const std::vector<int32_t> wishes = {4, 4, 2};
+  const std::vector<float> least = {0.15f, 0.9f, 0};
+  const Routing routing =
+      Route({logits, logits, logits}, kTopTwo, {.top_k = wishes, .min_prob = least});
+  EXPECT_EQ(Experts(routing, 0), (std::vector<int32_t>{1, 3, 2, -1}));
+  EXPECT_NEAR(Gates(routing, 0)[0], 4.0 / 9, 1e-6);                       // of those that are left
+  EXPECT_EQ(Experts(routing, 1), (std::vector<int32_t>{1, -1, -1, -1}));  // the first stays
+  EXPECT_EQ(Gates(routing, 1)[0], 1);
+  EXPECT_EQ(Experts(routing, 2), (std::vector<int32_t>{1, 3, -1, -1}));
 }
 
 TEST(ChooseExperts, FindsTheWishOfARowOfTheStep) {
