@@ -24,6 +24,10 @@ void SamplerConfig::Validate() const {
           "more than 0");
   Require(std::isfinite(presence_penalty), "presence-penalty", presence_penalty, "a number");
   Require(std::isfinite(frequency_penalty), "frequency-penalty", frequency_penalty, "a number");
+  for (const auto& [id, bias] : logit_bias) {
+    Require(id >= 0, "logit-bias token", id, "an id of the vocabulary");
+    Require(std::isfinite(bias), "logit-bias", static_cast<double>(bias), "a number");
+  }
 }
 
 Sampler::Sampler(const SamplerConfig& config) : config_(config) { config_.Validate(); }
@@ -38,6 +42,7 @@ int32_t Sampler::Sample(std::span<const float> logits, const TokenHistory& histo
           logits_[i]);
     }
   }
+  ApplyBias();
   ApplyPenalties(history);
   const auto best = std::max_element(logits_.begin(), logits_.end());  // the first of equals
   if (best == logits_.end() || std::isinf(*best))
@@ -51,6 +56,12 @@ int32_t Sampler::Sample(std::span<const float> logits, const TokenHistory& histo
   }
   KeepLikeliest();
   return Draw(random.NextDouble());
+}
+
+void Sampler::ApplyBias() {
+  for (const auto& [id, bias] : config_.logit_bias) {
+    if (static_cast<size_t>(id) < logits_.size()) logits_[static_cast<size_t>(id)] += bias;
+  }
 }
 
 void Sampler::ApplyPenalties(const TokenHistory& history) {

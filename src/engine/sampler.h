@@ -1,10 +1,11 @@
 // From logits to the next token. A pure function of logits, history and one random draw: threads,
-// batches and earlier calls change nothing. The order is the published one: penalties, temperature,
-// top-k, top-p, min-p. Ties go to the lower id.
+// batches and earlier calls change nothing. The order is the published one: bias, penalties,
+// temperature, top-k, top-p, min-p. Ties go to the lower id.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -20,6 +21,7 @@ struct SamplerConfig {
       1;  // divides positive logits, multiplies negative ones, of kRepeatWindow last tokens
   double presence_penalty = 0;   // subtracted from the logit of every token generated so far
   double frequency_penalty = 0;  // subtracted once per time it was generated
+  std::vector<std::pair<int32_t, float>> logit_bias = {};  // (id, what is added to its logit)
   uint64_t seed = 0;
 
   static constexpr size_t kRepeatWindow = 64;
@@ -51,6 +53,7 @@ class Sampler {
     double weight;  // exp of the logit's distance from the highest, over temperature
   };
 
+  void ApplyBias();
   void ApplyPenalties(const TokenHistory& history);
   void KeepLikeliest();
   int32_t Draw(double uniform) const;

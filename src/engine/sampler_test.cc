@@ -36,6 +36,23 @@ TEST(Sampler, TakesTheLikeliestAtTemperatureZeroAndTheLowerIdOfTwo) {
   EXPECT_EQ(Once({}, {-5, -5}), 0);
 }
 
+TEST(Sampler, AddsTheBiasBeforeThePenalties) {
+  EXPECT_EQ(Once({.logit_bias = {{2, 5.0f}}}, {0, 3, 1, 3}), 2);
+  EXPECT_EQ(Once({.logit_bias = {{1, -100.0f}, {3, -100.0f}}}, {0, 3, 1, 3}), 2);
+  // Biased to 4, then halved by the penalty to 2: the other way round it would be 0.5 + 3.
+  EXPECT_EQ(Once({.repeat_penalty = 2, .logit_bias = {{0, 3.0f}}}, {1, 3}, {0}), 1);
+  // What cannot be stays so; an id that the vocabulary does not have is nobody's.
+  const float never = -std::numeric_limits<float>::infinity();
+  EXPECT_EQ(Once({.logit_bias = {{0, 100.0f}, {9, 100.0f}}}, {never, 0}), 1);
+}
+
+TEST(Sampler, RefusesABiasThatIsNoNumber) {
+  EXPECT_THROW(SamplerConfig{.logit_bias = {{-1, 1.0f}}}.Validate(), Error);
+  EXPECT_THROW(
+      (SamplerConfig{.logit_bias = {{1, std::numeric_limits<float>::infinity()}}}.Validate()),
+      Error);
+}
+
 TEST(Sampler, DrawsWithTheProbabilitiesOfTheSoftmax) {
   const std::vector<double> probabilities = {0.1, 0.6, 0.3};
   std::map<int32_t, int> counts;
