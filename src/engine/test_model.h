@@ -38,9 +38,8 @@ struct SmallModel {
   Model model;
 };
 
-inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7) {
-  SmallModel small;
-  ModelConfig& config = small.config;
+inline ModelConfig SmallConfig(int64_t window = 0) {
+  ModelConfig config;
   config.dim = 64;
   config.hidden_dim = 96;
   config.num_layers = 2;
@@ -52,6 +51,12 @@ inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7) {
   config.sliding_window = window;
   config.rope_theta = 10000;
   config.router = {.num_experts = 4, .top_k = 2};
+  return config;
+}
+
+inline SmallModel MakeModel(const ModelConfig& config, uint64_t seed = 7) {
+  SmallModel small;
+  small.config = config;
   config.Validate("test");
   const ParameterLayout layout(config);
   small.arena.Resize(layout.size());
@@ -64,6 +69,10 @@ inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7) {
   }
   small.model = layout.Bind(small.arena.data());
   return small;
+}
+
+inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7) {
+  return MakeModel(SmallConfig(window), seed);
 }
 
 }  // namespace cadre::testing_model
