@@ -175,7 +175,7 @@ class Worker {
     const bool whole_file = begin == 0 && end == transfer.download.file.size;
     for (int fruitless = 0; begin < end;) {
       if (queue_.Stopped()) return false;
-      HttpRequest request{.url = transfer.download.url, .token = options_.token, .range = {}};
+      HttpGet request{.url = transfer.download.url, .token = options_.token, .range = {}};
       if (!whole_file || begin > 0) request.range = {begin, end};
       const uint64_t before = begin;
       const HttpResult result = client_.Get(request, [&](std::span<const std::byte> bytes) {
@@ -196,7 +196,7 @@ class Worker {
     return true;
   }
 
-  void GiveUpOrWait(const Download& download, const HttpResult& result, const HttpRequest& request,
+  void GiveUpOrWait(const Download& download, const HttpResult& result, const HttpGet& request,
                     int fruitless) {
     const std::string from = fmt::format("{} (from {})", download.file.path, result.location);
     if (!MayHelpToTryAgain(result)) {

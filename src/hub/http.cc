@@ -101,7 +101,7 @@ HttpClient::HttpClient(std::function<bool()> stopped) : state_(std::make_unique<
 
 HttpClient::~HttpClient() { curl_easy_cleanup(state_->curl); }
 
-HttpResult HttpClient::Get(const HttpRequest& request,
+HttpResult HttpClient::Get(const HttpGet& request,
                            const std::function<bool(std::span<const std::byte>)>& take) {
   State& s = *state_;
   s.take = &take;

@@ -11,7 +11,7 @@
 
 namespace cadre {
 
-struct HttpRequest {
+struct HttpGet {
   std::string url;    // http or https
   std::string token;  // sent as "Authorization: Bearer" to the first host only; empty: none
   // Bytes [begin, end) of the body; the server must answer with just them.
@@ -40,7 +40,7 @@ class HttpClient {
   // Calls `take` for the body as it comes, for answers 200 and 206 only (with a range: 206 only,
   // and never for more than was asked for); it returns false to end the request. What it
   // throws goes on to the caller; no answer is thrown.
-  HttpResult Get(const HttpRequest& request,
+  HttpResult Get(const HttpGet& request,
                  const std::function<bool(std::span<const std::byte>)>& take);
 
  private:

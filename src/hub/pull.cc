@@ -34,7 +34,7 @@ std::optional<Repository> List(const std::string& repository, const PullOptions&
   std::string revision = Escaped(options.revision);
   for (size_t slash; (slash = revision.find('/')) != revision.npos;)
     revision.replace(slash, 1, "%2F");
-  const HttpRequest request{.url = fmt::format("{}/api/models/{}/revision/{}?blobs=true",
+  const HttpGet request{.url = fmt::format("{}/api/models/{}/revision/{}?blobs=true",
                                                options.hub, repository, revision),
                             .token = options.download.token,
                             .range = {}};
