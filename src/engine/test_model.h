@@ -38,7 +38,8 @@ struct SmallModel {
   Model model;
 };
 
-inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7) {
+inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7,
+                                 int64_t vocab_size = SmallVocabulary().size()) {
   SmallModel small;
   ModelConfig& config = small.config;
   config.dim = 64;
@@ -47,7 +48,7 @@ inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7) {
   config.num_heads = 4;
   config.num_kv_heads = 2;
   config.head_dim = 16;
-  config.vocab_size = SmallVocabulary().size();
+  config.vocab_size = vocab_size;
   config.context_length = 4096;
   config.sliding_window = window;
   config.rope_theta = 10000;

@@ -1,5 +1,5 @@
-// The wire between transport and API: a request as it arrived, and a way to answer it once, whole or
-// as a stream. The API knows nothing of sockets, the transport nothing of models.
+// The wire between transport and API: a request as it arrived, and a way to answer it once, whole
+// or as a stream. The API knows nothing of sockets, the transport nothing of models.
 #pragma once
 
 #include <functional>
