@@ -38,7 +38,8 @@ struct SmallModel {
   Model model;
 };
 
-inline ModelConfig SmallConfig(int64_t window = 0) {
+inline ModelConfig SmallConfig(int64_t window = 0,
+                               int64_t vocab_size = SmallVocabulary().size()) {
   ModelConfig config;
   config.dim = 64;
   config.hidden_dim = 96;
@@ -46,7 +47,7 @@ inline ModelConfig SmallConfig(int64_t window = 0) {
   config.num_heads = 4;
   config.num_kv_heads = 2;
   config.head_dim = 16;
-  config.vocab_size = SmallVocabulary().size();
+  config.vocab_size = vocab_size;
   config.context_length = 4096;
   config.sliding_window = window;
   config.rope_theta = 10000;
@@ -71,8 +72,9 @@ inline SmallModel MakeModel(const ModelConfig& config, uint64_t seed = 7) {
   return small;
 }
 
-inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7) {
-  return MakeModel(SmallConfig(window), seed);
+inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7,
+                                 int64_t vocab_size = SmallVocabulary().size()) {
+  return MakeModel(SmallConfig(window, vocab_size), seed);
 }
 
 }  // namespace cadre::testing_model
