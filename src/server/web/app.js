@@ -137,8 +137,7 @@ class App {
     setText(byId("model-name"), this.models.length < 2 ? id : "");
     // An unused conversation becomes what the model can do.
     if (this.conversation.root === null) this.conversation.kind = this.#kind();
-    byId("new-chat").disabled = !this.model.chat;
-    byId("new-chat").title = this.model.chat ? "" : "This model has no chat format";
+    byId("new-chat").hidden = !this.model.chat;
     this.#show();
   }
 
@@ -289,6 +288,7 @@ class App {
     const text = this.conversation.kind === "text";
     byId("chat").hidden = text;
     byId("text").hidden = !text;
+    byId("skip").setAttribute("href", text ? "#sheet" : "#message");
     if (text) this.text.show(this.conversation, path);
     else this.turns.show(this.conversation, path, fresh);
     showEmpty(byId("empty"), {

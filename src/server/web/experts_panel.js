@@ -5,6 +5,10 @@ import { byId, element, iconButton, setText } from "./dom.js";
 import { definePalette, expertColour } from "./palette.js";
 import { layerName } from "./token_tip.js";
 
+// Heat from which on numbers change colour, so that they keep 4.5:1 on every cell of each theme.
+const kHotLight = 0.66;
+const kHotDark = 0.52;
+
 const percent = (share) => `${(share * 100).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`;
 
 export class ExpertsPanel {
@@ -38,9 +42,9 @@ export class ExpertsPanel {
         this.scope = value;
         this.changed("scope");
       } }), element("span", {}, label));
-    this.details = element("details", { class: "heat-box", open: matchMedia("(min-width: 1100px)").matches },
+    this.details = element("details", { class: "heat-box", open: matchMedia("(min-width: 1001px)").matches },
       element("summary", {}, "Heat map of the layers"),
-      element("div", { class: "heat-scroll", tabindex: "0", role: "region", "aria-label": "Heat map" }, this.table),
+      element("div", { class: "heat-scroll", tabindex: "0", role: "group", "aria-label": "Heat map" }, this.table),
       element("p", { id: "heat-note", class: "note" },
         "Share of the choices of a layer that went to each expert; the bar is the router’s mean entropy. A click on a layer colours by it."),
       element("label", { class: "check" }, this.numbers, " Numbers in the cells"));
@@ -153,7 +157,8 @@ export class ExpertsPanel {
         const share = (trace.counts[layer][expert] ?? 0) / Math.max(1, totals[layer]);
         const cell = cells[expert + 1];
         cell.style.setProperty("--heat", `${((share / most) * 100).toFixed(1)}%`);
-        cell.classList.toggle("hot", share / most > 0.55);
+        cell.classList.toggle("hot-light", share / most > kHotLight);
+        cell.classList.toggle("hot-dark", share / most > kHotDark);
         setText(cell.firstChild, `${Math.round(share * 100)}`);
       }
       const entropy = trace.entropies[layer] / trace.tokens_counted;

@@ -78,12 +78,12 @@ export class Generation {
   }
 }
 
-// "23.4 tokens/s", "first after 0.21 s", ... of the stats of a message.
+// "23.4 tokens/s", "first 0.21 s", ... of the stats of a message.
 export function statsParts(stats) {
   if (!stats) return [];
   const parts = [];
   if (stats.tokens_per_s) parts.push(`${stats.tokens_per_s.toFixed(1)} tokens/s`);
-  if (stats.first_s !== undefined) parts.push(`first after ${stats.first_s.toFixed(2)} s`);
+  if (stats.first_s !== undefined) parts.push(`first ${stats.first_s.toFixed(2)} s`);
   parts.push(`${stats.tokens} ${stats.tokens === 1 ? "token" : "tokens"}`);
   return parts;
 }

@@ -203,7 +203,7 @@ function paragraph(lines, at, depth) {
 function renderTable(block) {
   const cell = (tag, text, column) =>
     element(tag, { class: `to-${block.sides[column]}`, scope: tag === "th" ? "col" : null }, ...renderInline(text));
-  return element("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Table" },
+  return element("div", { class: "table-scroll", tabindex: "0", role: "group", "aria-label": "Table" },
     element("table", {},
       element("thead", {}, element("tr", {}, ...block.head.map((text, column) => cell("th", text, column)))),
       element("tbody", {}, ...block.rows.map((row) =>
@@ -214,7 +214,7 @@ function renderCode(block) {
   const name = block.language.slice(0, 30);
   return element("figure", { class: "code", dir: "ltr" },
     element("figcaption", {}, element("span", {}, name || "code"), copyButton("Copy code", () => block.text)),
-    element("pre", { tabindex: "0", role: "region", "aria-label": name ? `Code, ${name}` : "Code" },
+    element("pre", { tabindex: "0", role: "group", "aria-label": name ? `Code, ${name}` : "Code" },
       element("code", {}, ...colourCode(block.text, block.language))));
 }
 
@@ -225,9 +225,9 @@ function renderList(block) {
       (tight && index === 0 ? renderInline(child.text) : [renderBlock(child)]));
     const box = item.task === null ? null
       : element("input", { type: "checkbox", disabled: true, checked: item.task, "aria-label": item.task ? "done" : "to do" });
-    return element("li", { class: box ? "task" : null, dir: "auto" }, box, ...content);
+    return element("li", { class: box ? "task" : null }, box, ...content);
   });
-  return element(block.ordered ? "ol" : "ul", { start: block.ordered && block.start !== 1 ? block.start : null }, ...items);
+  return element(block.ordered ? "ol" : "ul", { dir: "auto", start: block.ordered && block.start !== 1 ? block.start : null }, ...items);
 }
 
 export function renderBlock(block) {

@@ -28,7 +28,7 @@ export class Sidebar {
     byId("open-sidebar").addEventListener("click", () => this.toggle());
     byId("close-sidebar").addEventListener("click", () => this.close());
     byId("shade").addEventListener("click", () => this.close());
-    this.narrow = matchMedia("(max-width: 860px)");
+    this.narrow = matchMedia("(max-width: 1000px)");
     this.narrow.addEventListener("change", () => this.#apply(!this.narrow.matches));
     this.#apply(!this.narrow.matches);
     document.addEventListener("click", (event) => {
@@ -67,7 +67,7 @@ export class Sidebar {
     this.root.toggleAttribute("inert", !open);
     document.body.classList.toggle("sidebar-open", open);
     byId("shade").hidden = !(open && this.narrow.matches);
-    byId("page").toggleAttribute("inert", open && this.narrow.matches);
+    for (const id of ["page", "experts"]) byId(id).toggleAttribute("inert", open && this.narrow.matches);
     byId("open-sidebar").setAttribute("aria-expanded", String(open));
   }
 

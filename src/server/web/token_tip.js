@@ -75,15 +75,19 @@ function fill(tip, trace, index, layer) {
     ranking(token, layer),
     strip(token, trace.experts, layer),
     element("div", { class: "tip-axis" }, element("span", {}, "layer 0"), element("span", {}, `${token.experts.length - 1}`)),
-    element("p", {}, `${mean} of the router ${(entropy ?? 0).toFixed(2)} of ${Math.log(Math.max(2, trace.experts)).toFixed(2)} nats`));
+    element("p", {}, `${mean} ${(entropy ?? 0).toFixed(2)} of ${Math.log(Math.max(2, trace.experts)).toFixed(2)} nats`));
 }
 
-export function showTip(anchor, trace, index, layer) {
+let shown_at = null;  // the token that has the card
+
+function place() {
   const tip = byId("tip");
-  fill(tip, trace, index, layer);
-  tip.hidden = false;
   const gap = 8;
-  const box = anchor.getClientRects()[0] ?? anchor.getBoundingClientRect();
+  const box = shown_at.getClientRects()[0];
+  if (!shown_at.isConnected || !box || box.bottom < 0 || box.top > innerHeight) {
+    hideTip();
+    return;
+  }
   const width = tip.offsetWidth;
   const height = tip.offsetHeight;
   const left = Math.max(gap, Math.min(box.left + box.width / 2 - width / 2, innerWidth - width - gap));
@@ -93,6 +97,20 @@ export function showTip(anchor, trace, index, layer) {
   tip.style.setProperty("inset-block-start", `${top}px`);
 }
 
+export function showTip(anchor, trace, index, layer) {
+  shown_at = anchor;
+  fill(byId("tip"), trace, index, layer);
+  byId("tip").hidden = false;
+  place();
+}
+
 export function hideTip() {
   byId("tip").hidden = true;
+  shown_at = null;
 }
+
+// The card follows its token; pressing elsewhere hides it.
+addEventListener("scroll", () => shown_at && place(), { capture: true, passive: true });
+addEventListener("pointerdown", (event) => {
+  if (!event.target.classList?.contains("token")) hideTip();
+});

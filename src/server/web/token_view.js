@@ -73,7 +73,8 @@ export class TokenView {
     else if (event.key === "End") to = this.#shown - 1;
     else return;
     event.preventDefault();
-    this.#select(Math.max(0, Math.min(this.#shown - 1, to)), true);
+    to = Math.max(0, Math.min(this.#shown - 1, to));
+    if (to !== this.#current) this.#select(to, true);
   }
 
   #select(index, say) {

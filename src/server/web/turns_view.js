@@ -211,7 +211,7 @@ export class TurnsView {
     return element("div", { class: "toolbar" }, switcher,
       message.content ? copyButton(`Copy the ${name}`, () => message.content) : null,
       user ? iconButton("edit", "Edit and send again", () => this.edit(message), { class: "icon-button edit-button" })
-        : iconButton("retry", "Answer again", () => { if (!busy()) this.actions.retry(message); }),
+        : message.error ? null : iconButton("retry", "Answer again", () => { if (!busy()) this.actions.retry(message); }),
       stats ? element("span", { class: "stats", title: statsSentence(message.stats) }, stats) : null);
   }
 
