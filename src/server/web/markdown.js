@@ -8,7 +8,7 @@ import { renderInline } from "./markdown_inline.js";
 
 const kMaxDepth = 12;
 const kFence = /^ {0,3}(`{3,}|~{3,})[ \t]*([^`\n]*)$/;
-const kHeading = /^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$/;
+const kHeading = /^ {0,3}(#{1,6})(?:[ \t]|$)/;
 const kRule = /^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$/;
 const kQuote = /^ {0,3}> ?/;
 const kItem = /^( {0,3})([-*+]|(\d{1,9})[.)])([ \t]+|$)/;
@@ -42,7 +42,7 @@ function blockAt(lines, at, depth) {
   if (fence) return fencedCode(lines, at, fence);
   if (kIndent.test(line)) return indentedCode(lines, at);
   const heading = kHeading.exec(line);
-  if (heading) return { type: "heading", level: heading[1].length, text: heading[2] ?? "", end: at + 1 };
+  if (heading) return { type: "heading", level: heading[1].length, text: headingText(line.slice(heading[0].length)), end: at + 1 };
   if (kRule.test(line)) return { type: "rule", end: at + 1 };
   if (depth < kMaxDepth) {
     if (kQuote.test(line)) return quote(lines, at, depth);
@@ -53,6 +53,13 @@ function blockAt(lines, at, depth) {
     if (made) return made;
   }
   return paragraph(lines, at, depth);
+}
+
+// Without the marks that may close a heading.
+function headingText(text) {
+  const trimmed = text.trim();
+  const open = trimmed.replace(/#+$/, "");
+  return open === "" || /[ \t]$/.test(open) ? open.trimEnd() : trimmed;
 }
 
 function fencedCode(lines, at, fence) {

@@ -14,7 +14,7 @@ const kEntity = /&(?:amp|lt|gt|quot|nbsp|#39);/y;
 const kDestination = /\(\s*(?:<([^<>\n]*)>|((?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.)*\))*))(?:\s+(?:"[^"\n]*"|'[^'\n]*'))?\s*\)/y;
 
 // How far back the opener of a run is looked for: keeps the time linear whatever the text.
-const kMaxOpenRuns = 64;
+const kMaxOpenRuns = 32;
 
 function match(pattern, text, at) {
   pattern.lastIndex = at;
