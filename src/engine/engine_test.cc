@@ -97,6 +97,7 @@ class EngineTest : public testing::Test {
     Request request;
     request.prompt_ids = Prompt(prompt);
     request.sampler = {.temperature = 1.2, .seed = seed};
+    request.sampler.logit_bias = {{tokenizer_.eos_id(), -1000.0f}};  // no early end by chance
     request.max_tokens = max_tokens;
     return request;
   }
@@ -149,6 +150,7 @@ TEST_F(EngineTest, GivesEachRequestWhatItWouldGetAlone) {
     requests.push_back(Ask(LongText(3 + 9 * i, i % 6), 10 + i, static_cast<uint64_t>(i)));
   requests[3].sampler.temperature = 0;
   requests[4].sampler = {.temperature = 0.8, .top_k = 20, .top_p = 0.9, .repeat_penalty = 1.3};
+  requests[6].sampler.logit_bias.clear();
   requests[5].stops = {"e", "qu"};
   std::vector<Listener> listeners(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
@@ -192,7 +194,7 @@ TEST_F(EngineTest, WithoutPagesEnoughTheLastWaitAndStillGetTheSame) {
   std::vector<Listener> listeners(6);
   std::vector<Request> requests;
   for (int i = 0; i < 6; ++i) {
-    requests.push_back(Ask(LongText(180 + i, i), 200, static_cast<uint64_t>(i)));
+    requests.push_back(Ask(LongText(250 + i, i), 200, static_cast<uint64_t>(i)));
     engine.Submit(requests.back(), listeners[static_cast<size_t>(i)].callback());
   }
   for (size_t i = 0; i < 6; ++i) ExpectSame(Alone(requests[i]), listeners[i], "preempted");
@@ -442,7 +444,7 @@ TEST_F(EngineTest, ATriggerStartsTheConstraint) {
   EXPECT_EQ(listener.Wait().reason, FinishReason::kStop);
   EXPECT_TRUE(listener.text().starts_with("zaaa")) << listener.text();
   request.constraint.trigger_first = false;
-  request.sampler = {.temperature = 3, .seed = 1};
+  request.sampler.temperature = 3;
   request.max_tokens = 400;
   Listener free;
   engine.Submit(request, free.callback());
@@ -457,7 +459,6 @@ TEST_F(EngineTest, DamagedWeightsEndTheRequestAndNotTheEngine) {
   Engine& engine = Start();
   Request request = Ask("hello", 30);
   request.min_tokens = 3;
-  request.sampler.logit_bias = {};
   Listener good;
   engine.Submit(request, good.callback());
   EXPECT_GE(good.Wait().usage.generated_tokens, 3);

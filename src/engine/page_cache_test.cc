@@ -14,10 +14,8 @@ namespace {
 constexpr KvShape kShape = {KvType::kF32, 1, 1, 2};
 
 // Every position's key says which ids stand up to there, so that a page in the wrong place shows.
-uint64_t Mark(std::span<const int32_t> ids) {
-  uint64_t mark = 1;
-  for (const int32_t id : ids) mark = mark * 6364136223846793005u + static_cast<uint64_t>(id) + 7;
-  return mark;
+uint64_t Mark(uint64_t before, int32_t id) {
+  return before * 6364136223846793005u + static_cast<uint64_t>(id) + 7;
 }
 
 std::byte* Place(const PageCache::Chain& chain, int64_t position) {
@@ -35,18 +33,22 @@ std::vector<int32_t> Ids(int64_t count, int32_t first = 0) {
 void Fill(PageCache::Chain& chain, std::span<const int32_t> ids) {
   const int64_t begin = chain.committed();
   ASSERT_TRUE(chain.Reserve(std::ssize(ids)));
-  for (int64_t p = begin; p < std::ssize(ids); ++p) {
-    const uint64_t mark = Mark(ids.first(static_cast<size_t>(p) + 1));
-    std::memcpy(Place(chain, p), &mark, sizeof mark);
+  uint64_t mark = 1;
+  for (int64_t p = 0; p < std::ssize(ids); ++p) {
+    mark = Mark(mark, ids[static_cast<size_t>(p)]);
+    if (p >= begin) std::memcpy(Place(chain, p), &mark, sizeof mark);
   }
   chain.Commit(ids.subspan(static_cast<size_t>(begin)));
 }
 
 void ExpectSound(const PageCache::Chain& chain, std::span<const int32_t> ids, int64_t from = 0) {
-  for (int64_t p = from; p < chain.committed(); ++p) {
-    uint64_t mark = 0;
-    std::memcpy(&mark, Place(chain, p), sizeof mark);
-    ASSERT_EQ(mark, Mark(ids.first(static_cast<size_t>(p) + 1))) << "position " << p;
+  uint64_t mark = 1;
+  for (int64_t p = 0; p < chain.committed(); ++p) {
+    mark = Mark(mark, ids[static_cast<size_t>(p)]);
+    if (p < from) continue;
+    uint64_t found = 0;
+    std::memcpy(&found, Place(chain, p), sizeof found);
+    ASSERT_EQ(found, mark) << "position " << p;
   }
 }
 
