@@ -15,7 +15,8 @@ export class ApiError extends Error {
 function sentence(text) {
   const trimmed = String(text).trim();
   if (!trimmed) return "The server gave no reason.";
-  const first = trimmed[0].toUpperCase() + trimmed.slice(1);
+  // The name of a field keeps its spelling.
+  const first = /^[a-z]+[ ,]/.test(trimmed) ? trimmed[0].toUpperCase() + trimmed.slice(1) : trimmed;
   return /[.!?]$/.test(first) ? first : `${first}.`;
 }
 
