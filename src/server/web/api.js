@@ -15,7 +15,8 @@ export class ApiError extends Error {
 function sentence(text) {
   const trimmed = String(text).trim();
   if (!trimmed) return "The server gave no reason.";
-  const first = trimmed[0].toUpperCase() + trimmed.slice(1);
+  // The name of a field keeps its spelling.
+  const first = /^[a-z]+[ ,]/.test(trimmed) ? trimmed[0].toUpperCase() + trimmed.slice(1) : trimmed;
   return /[.!?]$/.test(first) ? first : `${first}.`;
 }
 
@@ -48,19 +49,29 @@ async function request(path, options) {
   return response;
 }
 
-// [{id, chat, context, layers, experts, experts_per_token}], counts null where the server does not say.
+// [{id, chat, context, temperature, layers, experts, experts_per_token, parameters, active_parameters}],
+// null where the server does not say. Other names of a model are left out.
 export async function listModels() {
   const body = await (await request("/v1/models", {})).json();
   const count = (value) => (Number.isInteger(value) && value > 0 ? value : null);
-  return (body.data ?? []).map((model) => {
+  const aliases = new Set();
+  const models = (body.data ?? []).filter((model) => {
+    if (aliases.has(model.id)) return false;
+    for (const alias of model.aliases ?? []) if (alias !== model.id) aliases.add(alias);
+    return true;
+  });
+  return models.map((model) => {
     const shape = model.cadre ?? model;
     return {
       id: String(model.id),
       chat: model.capabilities?.completion_chat !== false,
       context: count(model.max_context_length),
+      temperature: Number.isFinite(model.default_model_temperature) ? model.default_model_temperature : null,
       layers: count(shape.layers),
       experts: count(shape.experts),
       experts_per_token: count(shape.experts_per_token),
+      parameters: count(shape.parameters),
+      active_parameters: count(shape.active_parameters),
     };
   });
 }

@@ -9,12 +9,18 @@ const kQuestions = [
   "Write a Python function that checks for primes.",
 ];
 
+function amount(count) {
+  const [unit, name] = count >= 1e9 ? [1e9, "billion"] : [1e6, "million"];
+  return `${(count / unit).toFixed(1)} ${name}`;
+}
+
 function facts(model) {
   if (!model) return "";
   const parts = [];
+  if (model.parameters) parts.push(`${amount(model.parameters)} parameters`);
   if (model.layers && model.experts > 1) parts.push(`${model.layers} layers of ${model.experts} experts`);
-  if (model.experts > 1 && model.experts_per_token) parts.push(`${model.experts_per_token} for each token`);
-  if (model.context) parts.push(`${model.context.toLocaleString("en")} tokens of context`);
+  if (model.experts > 1 && model.experts_per_token) parts.push(`${model.experts_per_token} for a token`);
+  if (model.context) parts.push(`context of ${model.context.toLocaleString("en")}`);
   return parts.join(" · ");
 }
 

@@ -58,6 +58,7 @@ export class Settings {
     for (const field of kFields) this.inputs.get(field.key).value = this.#values[field.key] ?? "";
     const experts = this.inputs.get("experts_per_token");
     experts.max = String(model?.experts ?? 4096);
+    this.inputs.get("temperature").placeholder = model?.temperature === null || !model ? "default" : String(model.temperature);
     experts.placeholder = model?.experts_per_token ? String(model.experts_per_token) : "default";
     this.#showCount();
     this.dialog.showModal();
