@@ -25,8 +25,7 @@ std::shared_ptr<const Constraint> Bind(Grammar grammar, int32_t root,
 }
 
 // The rule of {"name": "...", "arguments": {...}}.
-int32_t AddCallRule(Grammar& grammar, JsonRules& json, const std::string& name,
-                    int32_t arguments) {
+int32_t AddCallRule(Grammar& grammar, JsonRules& json, const std::string& name, int32_t arguments) {
   const int32_t rule = grammar.AddRule(true);
   const auto [start, end, nests] = grammar.rule(rule);
   int32_t at = grammar.AddLiteral(start, "{\"name\"");

@@ -95,9 +95,9 @@ bool IsTypeName(const OrderedJson& name) {
 // Of strings: see SchemaTexts::Format; of numbers: those of OpenAPI.
 bool IsFormatName(const OrderedJson& name) {
   static const std::unordered_set<std::string_view> names = {
-      "date-time", "date",         "time", "duration", "email", "idn-email",     "hostname",
-      "ipv4",      "idn-hostname", "ipv6", "uuid",     "uri",   "uri-reference", "iri",
-      "int32",     "int64",        "float", "double"};
+      "date-time",     "date", "time",         "duration", "email", "idn-email",
+      "hostname",      "ipv4", "idn-hostname", "ipv6",     "uuid",  "uri",
+      "uri-reference", "iri",  "int32",        "int64",    "float", "double"};
   return name.is_string() && names.contains(name.get_ref<const std::string&>());
 }
 
@@ -119,8 +119,8 @@ std::string Escaped(std::string_view name) {
 std::string Unescaped(std::string_view token) {
   std::string name;
   for (size_t i = 0; i < token.size(); ++i) {
-    const bool escape = token[i] == '~' && i + 1 < token.size() &&
-                        (token[i + 1] == '0' || token[i + 1] == '1');
+    const bool escape =
+        token[i] == '~' && i + 1 < token.size() && (token[i + 1] == '0' || token[i + 1] == '1');
     name += escape ? (token[++i] == '0' ? '~' : '/') : token[i];
   }
   return name;
@@ -166,6 +166,42 @@ SchemaDocument::SchemaDocument(const OrderedJson& root, CompileBudget& budget)
     const OrderedJson* schema = unchecked_.back();
     unchecked_.pop_back();
     Check(*schema);
+  }
+  RefuseCycles();
+}
+
+// A schema must not come back to itself for the same value, by $ref, allOf, anyOf and oneOf alone:
+// it would say nothing.
+void SchemaDocument::RefuseCycles() const {
+  enum : uint8_t { kOpen, kDone };
+  std::unordered_map<const OrderedJson*, uint8_t> marks;
+  std::vector<std::pair<const OrderedJson*, bool>> work;  // and whether its own are done
+  for (const auto& [first, pointer] : pointers_) work.emplace_back(first, false);
+  while (!work.empty()) {
+    const auto [schema, done] = work.back();
+    work.pop_back();
+    if (done) {
+      marks[schema] = kDone;
+      continue;
+    }
+    const auto [mark, fresh] = marks.try_emplace(schema, kOpen);
+    if (!fresh) continue;
+    work.emplace_back(schema, true);
+    const auto visit = [&](const OrderedJson& of, std::string_view keyword,
+                           const OrderedJson* next) {
+      const auto found = marks.find(next);
+      if (found == marks.end()) {
+        work.emplace_back(next, false);
+      } else if (found->second == kOpen) {
+        Refuse(of, keyword, "leads back to its own place");
+      }
+    };
+    if (const OrderedJson* target = Target(*schema)) visit(*schema, "$ref", target);
+    for (const char* keyword : {"allOf", "anyOf", "oneOf"}) {
+      const OrderedJson* branches = Member(*schema, keyword);
+      if (branches == nullptr) continue;
+      for (const OrderedJson& branch : *branches) visit(*schema, keyword, &branch);
+    }
   }
 }
 
