@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "text/utf8.h"
 
 namespace cadre {
 namespace {
@@ -162,11 +163,7 @@ SchemaDocument::SchemaDocument(const OrderedJson& root, CompileBudget& budget)
     : root_(root), budget_(budget) {
   CheckSize(root, 0);
   AddSchema(root, "#");
-  while (!unchecked_.empty()) {
-    const OrderedJson* schema = unchecked_.back();
-    unchecked_.pop_back();
-    Check(*schema);
-  }
+  for (size_t i = 0; i < schemas_.size(); ++i) Check(*schemas_[i]);
   RefuseCycles();
 }
 
@@ -176,7 +173,7 @@ void SchemaDocument::RefuseCycles() const {
   enum : uint8_t { kOpen, kDone };
   std::unordered_map<const OrderedJson*, uint8_t> marks;
   std::vector<std::pair<const OrderedJson*, bool>> work;  // and whether its own are done
-  for (const auto& [first, pointer] : pointers_) work.emplace_back(first, false);
+  for (auto it = schemas_.rbegin(); it != schemas_.rend(); ++it) work.emplace_back(*it, false);
   while (!work.empty()) {
     const auto [schema, done] = work.back();
     work.pop_back();
@@ -209,7 +206,13 @@ void SchemaDocument::CheckSize(const OrderedJson& value, int depth) {
   if (depth > kMaxDepth) throw Error("schema: nested deeper than {}", kMaxDepth);
   bytes_ += value.is_string() ? value.get_ref<const std::string&>().size() + 2 : 2;
   if (bytes_ > kMaxBytes) throw Error("schema: more than {} bytes", kMaxBytes);
+  if (value.is_string() && !IsValidUtf8(value.get_ref<const std::string&>())) {
+    throw Error("schema: holds a string that is not valid UTF-8");
+  }
   for (const auto& [name, member] : value.items()) {
+    if (value.is_object() && !IsValidUtf8(name)) {
+      throw Error("schema: holds a name that is not valid UTF-8");
+    }
     if (value.is_object()) bytes_ += name.size() + 3;
     if (value.is_structured()) CheckSize(member, depth + 1);
   }
@@ -232,7 +235,7 @@ void SchemaDocument::Refuse(const OrderedJson& schema, std::string_view keyword,
 
 void SchemaDocument::AddSchema(const OrderedJson& schema, const std::string& pointer) {
   budget_.Spend(4 + static_cast<int64_t>(pointer.size() / 16));
-  if (pointers_.try_emplace(&schema, pointer).second) unchecked_.push_back(&schema);
+  if (pointers_.try_emplace(&schema, pointer).second) schemas_.push_back(&schema);
 }
 
 void SchemaDocument::AddSchemas(const OrderedJson& schema, const std::string& keyword) {

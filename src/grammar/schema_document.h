@@ -51,7 +51,7 @@ class SchemaDocument {
   size_t bytes_ = 0;
   std::unordered_map<const OrderedJson*, std::string> pointers_;
   std::unordered_map<const OrderedJson*, const OrderedJson*> targets_;
-  std::vector<const OrderedJson*> unchecked_;
+  std::vector<const OrderedJson*> schemas_;  // as they were found
 };
 
 // The member of an object, or null.

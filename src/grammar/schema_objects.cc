@@ -195,6 +195,12 @@ std::vector<SchemaRules::ExtraProperties> SchemaRules::ExtrasOf(
     const OrderedJson* of_part = Member(*part.schema, "patternProperties");
     if (of_part == nullptr) continue;
     for (auto it = of_part->begin(); it != of_part->end(); ++it) {
+      try {
+        texts_.Pattern(it.key());
+      } catch (const Error& error) {
+        document_.Refuse(*part.schema, "patternProperties",
+                         fmt::format("is refused: {}", error.what()));
+      }
       if (std::find(patterns.begin(), patterns.end(), it.key()) == patterns.end()) {
         patterns.push_back(it.key());
       }

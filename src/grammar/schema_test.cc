@@ -202,6 +202,8 @@ TEST(CompileJsonSchema, RefusesWhatItCannotEnforceAndNamesIt) {
       {R"({"properties":{"a":7}})", "#/properties/a"},
       {R"({"multipleOf":0.123456789012})", "#/multipleOf"},
       {R"({"type":"string","minLength":1e12})", "#/minLength"},
+      {R"({"patternProperties":{"(":{}}})", "#/patternProperties"},
+      {R"({"anyOf":[{"type":"null"},{"$ref":"#"}]})", "#/anyOf/1/$ref"},
       {R"([])", "#"},
   };
   for (const auto& [schema, place] : refused) {
