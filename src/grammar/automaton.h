@@ -71,9 +71,9 @@ class Automaton {
     int32_t items_begin;
     int32_t items_end;
     bool can_end;
-    int32_t first_step = kUnknown;    // in steps_, once one was taken
-    int32_t mask = kUnknown;          // in masks_
-    int32_t next_plain = kUnknown;    // where every plain character leads to, if to one place
+    int32_t first_step = kUnknown;      // in steps_, once one was taken
+    int32_t mask = kUnknown;            // in masks_
+    int32_t next_plain = kUnknown;      // where every plain character leads to, if to one place
     int32_t representative = kUnknown;  // see RepresentativeOf
   };
   struct IdHash {

@@ -12,6 +12,7 @@
 #include "grammar/schema_texts.h"
 #include "grammar/spell.h"
 #include "grammar/token_constraint.h"
+#include "text/utf8.h"
 
 namespace cadre {
 namespace {
@@ -25,8 +26,7 @@ std::shared_ptr<const Constraint> Bind(Grammar grammar, int32_t root,
 }
 
 // The rule of {"name": "...", "arguments": {...}}.
-int32_t AddCallRule(Grammar& grammar, JsonRules& json, const std::string& name,
-                    int32_t arguments) {
+int32_t AddCallRule(Grammar& grammar, JsonRules& json, const std::string& name, int32_t arguments) {
   const int32_t rule = grammar.AddRule(true);
   const auto [start, end, nests] = grammar.rule(rule);
   int32_t at = grammar.AddLiteral(start, "{\"name\"");
@@ -103,6 +103,9 @@ std::shared_ptr<const Constraint> CompileToolCalls(std::span<const ToolSignature
   SchemaTexts texts(budget);
   const int32_t call = grammar.AddRule();
   for (const ToolSignature& tool : tools) {
+    if (!IsValidUtf8(tool.name)) {
+      throw Error("tool '{}': the name is not valid UTF-8", Printable(tool.name));
+    }
     const int32_t arguments = AddArgumentsRule(grammar, json, texts, budget, tool);
     grammar.AddCall(grammar.rule(call).start, AddCallRule(grammar, json, tool.name, arguments),
                     grammar.rule(call).end);

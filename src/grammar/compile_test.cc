@@ -11,9 +11,9 @@ namespace cadre {
 namespace {
 
 using testing::CompileSchema;
+using ::testing::HasSubstr;
 using testing::IsAnswer;
 using testing::SmallTrie;
-using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 bool SchemaTakes(std::string_view schema, std::string_view text) {
@@ -31,10 +31,26 @@ TEST(CompileJson, TakesAnyObjectAndNothingElse) {
         R"({"":null,"":true,"x":false})"}) {
     EXPECT_TRUE(IsAnswer(*json, text)) << text;
   }
-  for (const char* text : {"", "[]", "1", "{", " {}", "{ }", "{\"a\":  1}", "{\"a\" :1}", "{\"a\":1,}",
-                           "{\"a\":01}", "{\"a\":1.}", "{\"a\":+1}", "{\"a\":\"\t\"}", "{}\n",
-                           R"({"a":"\ud83d"})", R"({"a":"\ude00"})", R"({"a":"\x"})",
-                           "{\"a\":\"\xFF\"}", "{\"a\":\"\xC0\x80\"}", "{\"a\":\"\xED\xA0\x80\"}"}) {
+  for (const char* text : {"",
+                           "[]",
+                           "1",
+                           "{",
+                           " {}",
+                           "{ }",
+                           "{\"a\":  1}",
+                           "{\"a\" :1}",
+                           "{\"a\":1,}",
+                           "{\"a\":01}",
+                           "{\"a\":1.}",
+                           "{\"a\":+1}",
+                           "{\"a\":\"\t\"}",
+                           "{}\n",
+                           R"({"a":"\ud83d"})",
+                           R"({"a":"\ude00"})",
+                           R"({"a":"\x"})",
+                           "{\"a\":\"\xFF\"}",
+                           "{\"a\":\"\xC0\x80\"}",
+                           "{\"a\":\"\xED\xA0\x80\"}"}) {
     EXPECT_FALSE(IsAnswer(*json, text)) << text;
   }
 }

@@ -14,8 +14,8 @@ class ConstraintState {
  public:
   virtual ~ConstraintState() = default;
 
-  // Sets bit id % 64 of mask[id / 64] for every token that may come next, clears all others. EOS ids
-  // are the caller's: they are never set. mask: [(vocab_size + 63) / 64].
+  // Sets bit id % 64 of mask[id / 64] for every token that may come next, clears all others. EOS
+  // ids are the caller's: they are never set. mask: [(vocab_size + 63) / 64].
   virtual void AllowedTokens(std::span<uint64_t> mask) = 0;
   // The text so far is whole: it may end here. Where no token may follow, it must.
   virtual bool CanEnd() const = 0;

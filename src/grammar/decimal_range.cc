@@ -14,6 +14,9 @@ namespace cadre {
 namespace {
 
 constexpr int kMaxDigits = JsonRules::kMaxDigits;
+// Of a number that may have a fraction, in all: so many keep their order and their difference from
+// any bound when a reader rounds them to a double.
+constexpr int kMaxDoubleDigits = 15;
 
 // Bounds of a number without its sign.
 struct Magnitudes {
@@ -38,12 +41,13 @@ enum class Phase : uint8_t {
 // What the digits so far decide.
 struct Progress {
   Phase phase = Phase::kStart;
-  int digits = 0;         // in this phase
-  int min = 0;            // the digits compared to as many of the bound's: -1, 0, 1
+  int digits = 0;  // in this phase
+  int whole = 0;   // before the point, once it was passed
+  int min = 0;     // the digits compared to as many of the bound's: -1, 0, 1
   int max = 0;
   uint32_t remainder = 0;  // of the digits so far by the multiple
 
-  auto Key() const { return std::tuple(phase, digits, min, max, remainder); }
+  auto Key() const { return std::tuple(phase, digits, whole, min, max, remainder); }
 };
 
 class DigitNetwork {
@@ -132,12 +136,14 @@ class DigitNetwork {
   std::optional<Progress> WithDigit(Progress progress, uint8_t digit) const {
     if (progress.phase == Phase::kZero) return std::nullopt;
     const bool fraction = progress.phase == Phase::kPoint || progress.phase == Phase::kFraction;
-    if (progress.digits >= (fraction ? max_fraction_ : kMaxDigits)) return std::nullopt;
+    if (fraction && progress.digits >= max_fraction_) return std::nullopt;
+    const int in_all = progress.whole + progress.digits;
+    if (in_all >= (range_.integer ? kMaxDigits : kMaxDoubleDigits)) return std::nullopt;
     progress.min = Compare(bounds_.min, fraction, progress.min, progress.digits, digit);
     progress.max = Compare(bounds_.max, fraction, progress.max, progress.digits, digit);
     if (range_.multiple > 0) {
-      progress.remainder = static_cast<uint32_t>((uint64_t{progress.remainder} * 10 + digit) %
-                                                 range_.multiple);
+      progress.remainder =
+          static_cast<uint32_t>((uint64_t{progress.remainder} * 10 + digit) % range_.multiple);
     }
     if (progress.phase == Phase::kStart) {
       progress.phase = digit == 0 ? Phase::kZero : Phase::kWhole;
@@ -157,6 +163,7 @@ class DigitNetwork {
     progress.min = CompareWhole(bounds_.min, progress.min, progress.digits);
     progress.max = CompareWhole(bounds_.max, progress.max, progress.digits);
     progress.phase = Phase::kPoint;
+    progress.whole = progress.digits;
     progress.digits = 0;
     return progress;
   }
@@ -179,7 +186,8 @@ class DigitNetwork {
     }
     if (range_.multiple == 0) return true;
     uint64_t remainder = progress.remainder;
-    for (int i = progress.digits; i < range_.scale; ++i) remainder = remainder * 10 % range_.multiple;
+    for (int i = progress.digits; i < range_.scale; ++i)
+      remainder = remainder * 10 % range_.multiple;
     return remainder == 0;
   }
 
@@ -214,8 +222,8 @@ class DigitNetwork {
 }  // namespace
 
 DecimalBound ParseDecimal(const OrderedJson& number, bool excluded) {
-  std::string text = number.is_number_integer() ? number.dump()
-                                                : fmt::format("{}", number.get<double>());
+  std::string text =
+      number.is_number_integer() ? number.dump() : fmt::format("{}", number.get<double>());
   DecimalBound bound;
   bound.excluded = excluded;
   bound.negative = text.starts_with('-');
@@ -289,7 +297,8 @@ void AddDecimals(Grammar& grammar, const DecimalRange& range, int32_t from, int3
     DigitNetwork(range, bounds, budget).AddTo(grammar, first, to);
   }
   // Those below 0; "-0" too where 0 is in the range, but not as an integer.
-  if (!range.min || range.min->negative) {
+  const bool zero_is_least = range.min && range.min->is_zero() && !range.min->excluded;
+  if (!range.min || range.min->negative || (zero_is_least && !range.integer)) {
     Magnitudes bounds;
     if (range.max && (range.max->negative || range.max->is_zero())) bounds.min = range.max;
     bounds.max = range.min;

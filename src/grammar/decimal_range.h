@@ -45,9 +45,9 @@ bool SetMultiple(const OrderedJson& multiple, DecimalRange& range);
 // Whether `number` is one of the multiples that `range` says.
 bool IsMultiple(const DecimalBound& number, const DecimalRange& range);
 
-// Adds the numbers of `range` as ways from `from` to `to`: with an optional '-', at most
-// JsonRules::kMaxDigits digits before and behind the point, without exponent. Throws Error for
-// multiples that need too many states.
+// Adds the numbers of `range` as ways from `from` to `to`: with an optional '-', without
+// exponent; integers of at most JsonRules::kMaxDigits digits, others of at most 15 in all. Throws
+// Error for multiples that need too many states.
 void AddDecimals(Grammar& grammar, const DecimalRange& range, int32_t from, int32_t to,
                  CompileBudget& budget);
 

@@ -27,9 +27,9 @@ class Grammar {
     uint8_t lo;  // kByte: lo..hi
     uint8_t hi;
     int32_t target;
-    int32_t rule = -1;          // kRule, kRepeat
+    int32_t rule = -1;         // kRule, kRepeat
     int32_t min = 1, max = 1;  // kRepeat: how many of the rule; no text of the rule may be empty
-    int32_t next = -1;          // the next edge of the same state
+    int32_t next = -1;         // the next edge of the same state
   };
   struct State {
     int32_t first_edge = -1;

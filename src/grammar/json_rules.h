@@ -13,7 +13,7 @@ namespace cadre {
 class JsonRules {
  public:
   // An integer has at most so many digits, so has a fraction; an exponent has two.
-  static constexpr int kMaxDigits = 20;
+  static constexpr int kMaxDigits = 19;
 
   explicit JsonRules(Grammar& grammar) : grammar_(grammar) {}
 

@@ -15,7 +15,7 @@ class Nfa {
   struct State {
     int32_t set = -1;  // reads one of sets[set] and goes to `target`
     int32_t target = -1;
-    std::vector<int32_t> empty;          // goes there without reading
+    std::vector<int32_t> empty;           // goes there without reading
     std::vector<int32_t> empty_at_begin;  // the same, only before the first character
     std::vector<int32_t> empty_at_end;    // and behind the last
   };

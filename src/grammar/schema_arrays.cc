@@ -27,7 +27,8 @@ const OrderedJson* RestOf(const OrderedJson& schema) {
 // `index` beyond every prefix: of all the items that follow.
 SchemaRules::Conjunction SchemaRules::ItemAt(const Conjunction& conjunction, size_t index) const {
   Conjunction item;
-  for (const auto& [schema, any_of, one_of] : conjunction) {
+  for (const Part& part : conjunction) {
+    const OrderedJson* schema = part.schema;
     const OrderedJson* prefix = PrefixOf(*schema);
     if (prefix != nullptr && index < prefix->size()) {
       item.push_back({&(*prefix)[index]});
@@ -43,7 +44,8 @@ void SchemaRules::AddArray(int32_t from, const Conjunction& conjunction, int32_t
   const int32_t max = Most(conjunction, "maxItems");
   if (max != Grammar::kUnlimited && min > max) return;
   size_t prefix = 1;  // the first item has no comma before it
-  for (const auto& [schema, any_of, one_of] : conjunction) {
+  for (const Part& part : conjunction) {
+    const OrderedJson* schema = part.schema;
     const OrderedJson* schemas = PrefixOf(*schema);
     if (schemas != nullptr) prefix = std::max(prefix, schemas->size());
   }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "text/utf8.h"
 
 namespace cadre {
 namespace {
@@ -95,9 +96,9 @@ bool IsTypeName(const OrderedJson& name) {
 // Of strings: see SchemaTexts::Format; of numbers: those of OpenAPI.
 bool IsFormatName(const OrderedJson& name) {
   static const std::unordered_set<std::string_view> names = {
-      "date-time", "date",         "time", "duration", "email", "idn-email",     "hostname",
-      "ipv4",      "idn-hostname", "ipv6", "uuid",     "uri",   "uri-reference", "iri",
-      "int32",     "int64",        "float", "double"};
+      "date-time",     "date", "time",         "duration", "email", "idn-email",
+      "hostname",      "ipv4", "idn-hostname", "ipv6",     "uuid",  "uri",
+      "uri-reference", "iri",  "int32",        "int64",    "float", "double"};
   return name.is_string() && names.contains(name.get_ref<const std::string&>());
 }
 
@@ -119,8 +120,8 @@ std::string Escaped(std::string_view name) {
 std::string Unescaped(std::string_view token) {
   std::string name;
   for (size_t i = 0; i < token.size(); ++i) {
-    const bool escape = token[i] == '~' && i + 1 < token.size() &&
-                        (token[i + 1] == '0' || token[i + 1] == '1');
+    const bool escape =
+        token[i] == '~' && i + 1 < token.size() && (token[i + 1] == '0' || token[i + 1] == '1');
     name += escape ? (token[++i] == '0' ? '~' : '/') : token[i];
   }
   return name;
@@ -162,10 +163,42 @@ SchemaDocument::SchemaDocument(const OrderedJson& root, CompileBudget& budget)
     : root_(root), budget_(budget) {
   CheckSize(root, 0);
   AddSchema(root, "#");
-  while (!unchecked_.empty()) {
-    const OrderedJson* schema = unchecked_.back();
-    unchecked_.pop_back();
-    Check(*schema);
+  for (size_t i = 0; i < schemas_.size(); ++i) Check(*schemas_[i]);
+  RefuseCycles();
+}
+
+// A schema must not come back to itself for the same value, by $ref, allOf, anyOf and oneOf alone:
+// it would say nothing.
+void SchemaDocument::RefuseCycles() const {
+  enum : uint8_t { kOpen, kDone };
+  std::unordered_map<const OrderedJson*, uint8_t> marks;
+  std::vector<std::pair<const OrderedJson*, bool>> work;  // and whether its own are done
+  for (auto it = schemas_.rbegin(); it != schemas_.rend(); ++it) work.emplace_back(*it, false);
+  while (!work.empty()) {
+    const auto [schema, done] = work.back();
+    work.pop_back();
+    if (done) {
+      marks[schema] = kDone;
+      continue;
+    }
+    const auto [mark, fresh] = marks.try_emplace(schema, kOpen);
+    if (!fresh) continue;
+    work.emplace_back(schema, true);
+    const auto visit = [&](const OrderedJson& of, std::string_view keyword,
+                           const OrderedJson* next) {
+      const auto found = marks.find(next);
+      if (found == marks.end()) {
+        work.emplace_back(next, false);
+      } else if (found->second == kOpen) {
+        Refuse(of, keyword, "leads back to its own place");
+      }
+    };
+    if (const OrderedJson* target = Target(*schema)) visit(*schema, "$ref", target);
+    for (const char* keyword : {"allOf", "anyOf", "oneOf"}) {
+      const OrderedJson* branches = Member(*schema, keyword);
+      if (branches == nullptr) continue;
+      for (const OrderedJson& branch : *branches) visit(*schema, keyword, &branch);
+    }
   }
 }
 
@@ -173,7 +206,13 @@ void SchemaDocument::CheckSize(const OrderedJson& value, int depth) {
   if (depth > kMaxDepth) throw Error("schema: nested deeper than {}", kMaxDepth);
   bytes_ += value.is_string() ? value.get_ref<const std::string&>().size() + 2 : 2;
   if (bytes_ > kMaxBytes) throw Error("schema: more than {} bytes", kMaxBytes);
+  if (value.is_string() && !IsValidUtf8(value.get_ref<const std::string&>())) {
+    throw Error("schema: holds a string that is not valid UTF-8");
+  }
   for (const auto& [name, member] : value.items()) {
+    if (value.is_object() && !IsValidUtf8(name)) {
+      throw Error("schema: holds a name that is not valid UTF-8");
+    }
     if (value.is_object()) bytes_ += name.size() + 3;
     if (value.is_structured()) CheckSize(member, depth + 1);
   }
@@ -196,7 +235,7 @@ void SchemaDocument::Refuse(const OrderedJson& schema, std::string_view keyword,
 
 void SchemaDocument::AddSchema(const OrderedJson& schema, const std::string& pointer) {
   budget_.Spend(4 + static_cast<int64_t>(pointer.size() / 16));
-  if (pointers_.try_emplace(&schema, pointer).second) unchecked_.push_back(&schema);
+  if (pointers_.try_emplace(&schema, pointer).second) schemas_.push_back(&schema);
 }
 
 void SchemaDocument::AddSchemas(const OrderedJson& schema, const std::string& keyword) {

@@ -1,10 +1,11 @@
 // A JSON schema that was looked through: every part that can be reached holds only keywords that
 // are known, with values of the right kind, and every $ref has a target. Known are
 //   type, enum, const, anyOf, oneOf (where the branches exclude each other), allOf, $ref to a place
-//   of the same document, nullable; minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf;
-//   minLength, maxLength, pattern, format; items, prefixItems, additionalItems, minItems, maxItems;
-//   properties, required, additionalProperties, patternProperties, propertyNames, minProperties,
-//   maxProperties; and annotations. Everything else is refused by name.
+//   of the same document, nullable; minimum, maximum, exclusiveMinimum, exclusiveMaximum,
+//   multipleOf; minLength, maxLength, pattern, format; items, prefixItems, additionalItems,
+//   minItems, maxItems; properties, required, additionalProperties, patternProperties,
+//   propertyNames, minProperties, maxProperties; and annotations. Everything else is refused by
+//   name.
 #pragma once
 
 #include <string>
@@ -43,13 +44,14 @@ class SchemaDocument {
   void AddSchema(const OrderedJson& schema, const std::string& pointer);
   void AddSchemas(const OrderedJson& schema, const std::string& keyword);
   void Resolve(const OrderedJson& schema, const std::string& ref);
+  void RefuseCycles() const;
 
   const OrderedJson& root_;
   CompileBudget& budget_;
   size_t bytes_ = 0;
   std::unordered_map<const OrderedJson*, std::string> pointers_;
   std::unordered_map<const OrderedJson*, const OrderedJson*> targets_;
-  std::vector<const OrderedJson*> unchecked_;
+  std::vector<const OrderedJson*> schemas_;  // as they were found
 };
 
 // The member of an object, or null.

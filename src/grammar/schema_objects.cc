@@ -13,9 +13,8 @@ namespace {
 constexpr size_t kMaxPatterns = 5;  // of one object's names: each may match or not
 
 bool SaysNothingOfObjects(const OrderedJson& schema) {
-  for (const char* keyword : {"properties", "required", "additionalProperties",
-                              "patternProperties", "propertyNames", "minProperties",
-                              "maxProperties"}) {
+  for (const char* keyword : {"properties", "required", "additionalProperties", "patternProperties",
+                              "propertyNames", "minProperties", "maxProperties"}) {
     if (Member(schema, keyword) != nullptr) return false;
   }
   return true;
@@ -124,7 +123,8 @@ std::vector<std::string> SchemaRules::DeclaredNames(const Conjunction& conjuncti
 SchemaRules::Conjunction SchemaRules::PropertyValue(const Conjunction& conjunction,
                                                     const std::string& name) {
   Conjunction value;
-  for (const auto& [schema, any_of, one_of] : conjunction) {
+  for (const Part& part : conjunction) {
+    const OrderedJson* schema = part.schema;
     bool covered = false;
     if (const OrderedJson* properties = Member(*schema, "properties")) {
       budget_.Spend(static_cast<int64_t>(properties->size() / 8));
@@ -195,6 +195,12 @@ std::vector<SchemaRules::ExtraProperties> SchemaRules::ExtrasOf(
     const OrderedJson* of_part = Member(*part.schema, "patternProperties");
     if (of_part == nullptr) continue;
     for (auto it = of_part->begin(); it != of_part->end(); ++it) {
+      try {
+        texts_.Pattern(it.key());
+      } catch (const Error& error) {
+        document_.Refuse(*part.schema, "patternProperties",
+                         fmt::format("is refused: {}", error.what()));
+      }
       if (std::find(patterns.begin(), patterns.end(), it.key()) == patterns.end()) {
         patterns.push_back(it.key());
       }
@@ -207,7 +213,8 @@ std::vector<SchemaRules::ExtraProperties> SchemaRules::ExtrasOf(
   // Names by which of the patterns they match.
   for (size_t matched = 0; matched < size_t{1} << patterns.size(); ++matched) {
     Conjunction value;
-    for (const auto& [schema, any_of, one_of] : conjunction) {
+    for (const Part& part : conjunction) {
+      const OrderedJson* schema = part.schema;
       bool covered = false;
       const OrderedJson* of_part = Member(*schema, "patternProperties");
       for (size_t p = 0; of_part != nullptr && p < patterns.size(); ++p) {

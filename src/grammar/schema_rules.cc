@@ -1,7 +1,7 @@
 #include "grammar/schema_rules.h"
 
 #include <algorithm>
-#include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -41,15 +41,17 @@ std::optional<SchemaRules::Conjunction> SchemaRules::Flatten(const Conjunction& 
   std::set<Part> seen;
   std::vector<Part> open(conjunction.rbegin(), conjunction.rend());
   while (!open.empty()) {
-    const Part part = open.back();
+    Part part = open.back();
     open.pop_back();
     budget_.Spend(8);
     if (part.schema->is_boolean() || part.schema->empty()) {
       if (part.schema->is_boolean() && !part.schema->get<bool>()) return std::nullopt;
       continue;
     }
+    const bool followed = std::exchange(part.followed, true);
     if (!seen.insert(part).second) continue;
     flat.push_back(part);
+    if (followed) continue;
     if (const OrderedJson* all = Member(*part.schema, "allOf")) {
       for (auto it = all->rbegin(); it != all->rend(); ++it) open.push_back({&*it});
     }
@@ -120,9 +122,9 @@ bool SchemaRules::BuildValues(int32_t rule, const Conjunction& conjunction) {
 
 uint8_t SchemaRules::TypesOf(const Conjunction& conjunction) const {
   static const std::map<std::string_view, uint8_t> kBits = {
-      {"null", kNull},     {"boolean", kBoolean},
+      {"null", kNull},       {"boolean", kBoolean},
       {"integer", kInteger}, {"number", kInteger | kFraction},
-      {"string", kString}, {"array", kArray},
+      {"string", kString},   {"array", kArray},
       {"object", kObject}};
   unsigned types = kAllTypes;
   for (const Part& part : conjunction) {

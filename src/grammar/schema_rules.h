@@ -24,8 +24,8 @@ namespace cadre {
 class SchemaRules {
  public:
   // All must outlive this.
-  SchemaRules(const SchemaDocument& document, Grammar& grammar, JsonRules& json,
-              SchemaTexts& texts, CompileBudget& budget)
+  SchemaRules(const SchemaDocument& document, Grammar& grammar, JsonRules& json, SchemaTexts& texts,
+              CompileBudget& budget)
       : document_(document),
         grammar_(grammar),
         json_(json),
@@ -42,6 +42,7 @@ class SchemaRules {
     const OrderedJson* schema;
     bool any_of_chosen = false;  // its anyOf is met by another part already
     bool one_of_chosen = false;
+    bool followed = false;  // what its allOf and $ref mean is among the parts
     friend auto operator<=>(const Part&, const Part&) = default;
   };
   using Conjunction = std::vector<Part>;

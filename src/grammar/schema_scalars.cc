@@ -23,7 +23,8 @@ void SchemaRules::AddNumber(int32_t from, const Conjunction& conjunction, bool i
                             int32_t to) {
   DecimalRange range;
   range.integer = integer;
-  for (const auto& [schema, any_of, one_of] : conjunction) {
+  for (const Part& part : conjunction) {
+    const OrderedJson* schema = part.schema;
     const auto bound = [&](const char* keyword, bool is_min, bool excluded) {
       const OrderedJson* value = Member(*schema, keyword);
       if (value == nullptr) return;
@@ -77,7 +78,8 @@ std::optional<TextDfa> SchemaRules::TextsOf(const Conjunction& conjunction, bool
   const auto narrow = [&](const TextDfa& other) {
     texts = texts ? Intersect(*texts, other, budget_) : other;
   };
-  for (const auto& [schema, any_of, one_of] : conjunction) {
+  for (const Part& part : conjunction) {
+    const OrderedJson* schema = part.schema;
     const OrderedJson* pattern = Member(*schema, "pattern");
     const OrderedJson* format = Member(*schema, "format");
     try {

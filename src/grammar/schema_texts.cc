@@ -13,7 +13,9 @@ namespace {
 // Years 0001 to 9999 of the Gregorian calendar, with its leap years (RFC 3339).
 std::string Date() {
   const std::string year = "([1-9]\\d{3}|0[1-9]\\d\\d|00[1-9]\\d|000[1-9])";
-  const std::string days = "((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))";
+  const std::string days =
+      "((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2["
+      "0-8]))";
   const std::string leap_year =
       "(\\d\\d(0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26]|0[48])00)";
   return fmt::format("({}-{}|{}-02-29)", year, days, leap_year);

@@ -180,7 +180,8 @@ bool SchemaValues::SatisfiesObject(const OrderedJson& value, const OrderedJson& 
       if (property != nullptr && !Satisfies(*it, *property)) return false;
     }
     bool declared = properties != nullptr && Member(*properties, it.key()) != nullptr;
-    if (patterns != nullptr && (keyword == "patternProperties" || keyword == "additionalProperties")) {
+    if (patterns != nullptr &&
+        (keyword == "patternProperties" || keyword == "additionalProperties")) {
       for (auto p = patterns->begin(); p != patterns->end(); ++p) {
         if (!Accepts(texts_.Pattern(p.key()), it.key())) continue;
         declared = true;

@@ -1,5 +1,5 @@
-// What the tests of this floor share: a small vocabulary with every byte and some longer pieces, and
-// ways to drive a constraint with texts or at random.
+// What the tests of this floor share: a small vocabulary with every byte and some longer pieces,
+// and ways to drive a constraint with texts or at random.
 #pragma once
 
 #include <memory>
@@ -20,15 +20,29 @@ namespace cadre::testing {
 inline std::shared_ptr<const TokenTrie> SmallTrie() {
   std::vector<std::string> bytes = {"", ""};
   for (int byte = 0; byte < 256; ++byte) bytes.emplace_back(1, static_cast<char>(byte));
-  for (const char* piece :
-       {"{\"",   "\"}",  "\":",     "\": ",      "\", \"", "\",", ", \"",    "},",     "],",
-        "}]",    "]}",   "[{",      "[[",        "]]",     "}}",  "true",    "false",  "null",
-        " {",    " [",   " \"",     " ",         "  ",     "\n",  "10",      "123",    "-1",
-        "0.",    ".5",   "e1",      "00",        "a",      "ab",  "abc",     " the",   "the cat",
-        "na",    "me",   "name",    "\"name\"",  "value",  "\\",  "\\u",     "\\u00",  "\\ud8",
-        "\\\"",  "\\n",  "é",       "日本",      "🙂",     "\xE3\x81",       "\xF0\x9F", "\x99\x82",
-        "é\xE3", "12-",  "2024-01", "T00:",      "https://", "@", ".com",    "kind",   "cat",
-        "dog",   "\"a\"", "\"b\":", "some text that is long enough to be rare", "x\"", "\"x"}) {
+  for (const char* piece : {"{\"",      "\"}",      "\":",
+                            "\": ",     "\", \"",   "\",",
+                            ", \"",     "},",       "],",
+                            "}]",       "]}",       "[{",
+                            "[[",       "]]",       "}}",
+                            "true",     "false",    "null",
+                            " {",       " [",       " \"",
+                            " ",        "  ",       "\n",
+                            "10",       "123",      "-1",
+                            "0.",       ".5",       "e1",
+                            "00",       "a",        "ab",
+                            "abc",      " the",     "the cat",
+                            "na",       "me",       "name",
+                            "\"name\"", "value",    "\\",
+                            "\\u",      "\\u00",    "\\ud8",
+                            "\\\"",     "\\n",      "é",
+                            "日本",     "🙂",     "\xE3\x81",
+                            "\xF0\x9F", "\x99\x82", "é\xE3",
+                            "12-",      "2024-01",  "T00:",
+                            "https://", "@",        ".com",
+                            "kind",     "cat",      "dog",
+                            "\"a\"",    "\"b\":",   "some text that is long enough to be rare",
+                            "x\"",      "\"x"}) {
     bytes.emplace_back(piece);
   }
   return std::make_shared<TokenTrie>(std::move(bytes));

@@ -205,8 +205,7 @@ TextDfa WithLength(const TextDfa& a, int64_t min, int64_t max, CompileBudget& bu
     if (max >= 0 && length == max) continue;
     std::vector<TextDfa::Step> steps;
     for (const TextDfa::Step& step : a.states[static_cast<size_t>(in_a)].steps) {
-      AddStep(steps, step.lo, step.hi,
-              state_of(step.target, std::min<int64_t>(length + 1, last)));
+      AddStep(steps, step.lo, step.hi, state_of(step.target, std::min<int64_t>(length + 1, last)));
     }
     product.states[i].steps = std::move(steps);
   }

@@ -18,13 +18,14 @@ class TokenState final : public ConstraintState {
   TokenState& operator=(const TokenState&) = delete;
 
   void AllowedTokens(std::span<uint64_t> mask) override {
-    CADRE_CHECK(mask.size() == constraint_->trie().mask_words());
+    CADRE_CHECK(mask.size() >= constraint_->trie().mask_words());
     MoveToCurrent();
     const std::lock_guard lock(shared_->mutex);
     Automaton& automaton = shared_->automaton;
     const std::span<const uint64_t> found =
         strips_next() ? automaton.FirstMask() : automaton.Mask(config_);
-    std::copy(found.begin(), found.end(), mask.begin());
+    // A model may have more logits than its tokenizer has pieces.
+    std::fill(std::copy(found.begin(), found.end(), mask.begin()), mask.end(), uint64_t{0});
   }
 
   bool CanEnd() const override {

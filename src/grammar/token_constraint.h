@@ -28,8 +28,7 @@ class TokenConstraint final : public Constraint,
   static constexpr size_t kMaxAutomatonBytes = size_t{32} << 20;
 
   // `grammar` is finished. strips_leading_space: see CompileOptions.
-  TokenConstraint(Grammar grammar, std::shared_ptr<const TokenTrie> trie,
-                  bool strips_leading_space,
+  TokenConstraint(Grammar grammar, std::shared_ptr<const TokenTrie> trie, bool strips_leading_space,
                   size_t max_automaton_bytes = kMaxAutomatonBytes);
 
   std::unique_ptr<ConstraintState> Start() const override;

@@ -48,8 +48,8 @@ TokenTrie::Tree BuildTree(std::vector<int32_t> ids, const std::vector<std::strin
     const auto token = static_cast<int32_t>(tree.tokens.size());
     for (size_t depth = shared; depth < text.size(); ++depth) {
       path.push_back(tree.nodes.size());
-      tree.nodes.push_back({static_cast<uint8_t>(text[depth]), static_cast<uint16_t>(depth + 1), 0,
-                            token, token});
+      tree.nodes.push_back(
+          {static_cast<uint8_t>(text[depth]), static_cast<uint16_t>(depth + 1), 0, token, token});
     }
     tree.tokens.push_back(ids[i]);
     ++tree.nodes[path.back()].tokens_end;
@@ -62,8 +62,8 @@ std::vector<std::string> BytesOfTokens(const Tokenizer& tokenizer) {
   std::vector<std::string> bytes(static_cast<size_t>(tokenizer.vocab_size()));
   for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
     const PieceType type = tokenizer.vocabulary().pieces[static_cast<size_t>(id)].type;
-    const bool speaks = type == PieceType::kNormal || type == PieceType::kUserDefined ||
-                        type == PieceType::kByte;
+    const bool speaks =
+        type == PieceType::kNormal || type == PieceType::kUserDefined || type == PieceType::kByte;
     if (speaks && id != tokenizer.bos_id() && id != tokenizer.eos_id()) {
       bytes[static_cast<size_t>(id)] = tokenizer.PieceBytes(id);
     }
@@ -91,8 +91,8 @@ void TokenTrie::Build() {
     if (characters > kMaxPlain) long_plain_.push_back(id);
     if (characters == 0) continue;
     for (int limit = characters; limit <= kMaxPlain; ++limit) {
-      plain_masks_[static_cast<size_t>(limit - 1)][static_cast<size_t>(id) / 64] |=
-          uint64_t{1} << (id % 64);
+      plain_masks_[static_cast<size_t>(limit - 1)][static_cast<size_t>(id) / 64] |= uint64_t{1}
+                                                                                    << (id % 64);
     }
   }
   plain_ = BuildTree(std::move(plain), bytes_);

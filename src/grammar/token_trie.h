@@ -1,5 +1,6 @@
 // The tokens of one tokenizer by their bytes: what the masks of a grammar are computed over. Built
-// once per tokenizer and shared. Holds no control, unknown or unused pieces: no grammar allows them.
+// once per tokenizer and shared. Holds no control, unknown or unused pieces: no grammar allows
+// them.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +18,9 @@ class TokenTrie {
  public:
   struct Node {
     uint8_t byte;
-    uint16_t depth;          // 1 for a token's first byte
-    int32_t end;             // the node behind the last below this one
-    int32_t tokens_begin;    // of those that end here, in Tree::tokens
+    uint16_t depth;        // 1 for a token's first byte
+    int32_t end;           // the node behind the last below this one
+    int32_t tokens_begin;  // of those that end here, in Tree::tokens
     int32_t tokens_end;
   };
   // Depth first, children by rising byte.
