@@ -12,6 +12,7 @@ void AddTokenizeCommand(CLI::App& app);
 void AddLogitsCommand(CLI::App& app);
 void AddGenerateCommand(CLI::App& app);
 void AddChatCommand(CLI::App& app);
+void AddServeCommand(CLI::App& app);
 void AddPullCommand(CLI::App& app);
 void AddQuantizeCommand(CLI::App& app);
 void AddPerplexityCommand(CLI::App& app);

@@ -53,6 +53,7 @@ int Run(int argc, char** argv) {
   AddLogitsCommand(app);
   AddGenerateCommand(app);
   AddChatCommand(app);
+  AddServeCommand(app);
   AddPullCommand(app);
   AddImatrixCommand(app);
   AddQuantizeCommand(app);

@@ -1,8 +1,14 @@
 #include "engine/answer_text.h"
 
+#include <limits>
 #include <utility>
 
 namespace cadre {
+namespace {
+
+constexpr int64_t kOpen = std::numeric_limits<int64_t>::max();
+
+}  // namespace
 
 AnswerText::AnswerText(const Tokenizer& tokenizer, LeadingSpace leading_space,
                        std::vector<std::string> stops)
@@ -11,7 +17,10 @@ AnswerText::AnswerText(const Tokenizer& tokenizer, LeadingSpace leading_space,
 AnswerText::Shown AnswerText::Push(int32_t id, bool may_stop) {
   const std::string text = stream_.Push(id);
   decoded_bytes_ += std::ssize(text);
-  ends_.push_back(decoded_bytes_);
+  // A token that leaves a character open ends where that does.
+  for (auto end = ends_.rbegin(); end != ends_.rend() && *end == kOpen && !stream_.holds(); ++end)
+    *end = decoded_bytes_;
+  ends_.push_back(stream_.holds() ? kOpen : decoded_bytes_);
   if (may_stop) return Show(stops_.Push(text));
   return Show(stops_.Flush() + text);
 }

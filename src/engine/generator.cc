@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "engine/stop_strings.h"
+#include "engine/answer_text.h"
 
 namespace cadre {
 namespace {
@@ -12,39 +12,6 @@ namespace {
 double Rate(int64_t count, double seconds) {
   return count > 0 && seconds > 0 ? static_cast<double>(count) / seconds : 0;
 }
-
-// Text on its way to the caller.
-class TextSink {
- public:
-  TextSink(const Tokenizer& tokenizer, const GenerateRequest& request,
-           const TokenCallback& on_token, GenerateResult& result)
-      : stream_(tokenizer, request.leading_space),
-        stops_(request.stops),
-        on_token_(on_token),
-        result_(result) {}
-
-  // Returns false when a stop string has ended the text.
-  bool Push(int32_t id) {
-    Give(id, stops_.Push(stream_.Push(id)));
-    return !stops_.stopped();
-  }
-  void Finish() {
-    std::string rest = stops_.Push(stream_.Flush());
-    rest += stops_.Flush();
-    if (!rest.empty()) Give(-1, rest);
-  }
-
- private:
-  void Give(int32_t id, std::string_view text) {
-    result_.text += text;
-    if (on_token_) on_token_({id, text});
-  }
-
-  Utf8Stream stream_;
-  StopStrings stops_;
-  const TokenCallback& on_token_;
-  GenerateResult& result_;
-};
 
 }  // namespace
 
@@ -74,7 +41,11 @@ GenerateResult Generator::Generate(const GenerateRequest& request, const TokenCa
   CheckRequest(request);
   GenerateResult result;
   Sampler sampler(request.sampler);
-  TextSink sink(*tokenizer_, request, on_token, result);
+  AnswerText text(*tokenizer_, request.leading_space, request.stops);
+  const auto give = [&](int32_t id, const std::string& piece) {
+    result.text += piece;
+    if (on_token) on_token({id, piece});
+  };
   const RunOptions run{request.observer, request.cancelled};
   const Mat<float> logits = logits_.AsMat(1, logits_.size());
   const auto is_cancelled = [&] { return request.cancelled != nullptr && *request.cancelled; };
@@ -107,9 +78,11 @@ GenerateResult Generator::Generate(const GenerateRequest& request, const TokenCa
     if (IsEnd(id)) break;
     history.push_back(id);
     result.ids.push_back(id);
-    if (!sink.Push(id)) break;
+    give(id, text.Push(id).text);
+    if (text.stopped()) break;
   }
-  sink.Finish();
+  const std::string rest = text.Finish().text;
+  if (!rest.empty()) give(-1, rest);
   result.generate_s = generate_watch.Seconds();
   return result;
 }

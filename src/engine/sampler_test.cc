@@ -47,7 +47,7 @@ TEST(Sampler, AddsTheBiasBeforeThePenalties) {
 }
 
 TEST(Sampler, RefusesABiasThatIsNoNumber) {
-  EXPECT_THROW(SamplerConfig{.logit_bias = {{-1, 1.0f}}}.Validate(), Error);
+  EXPECT_THROW((SamplerConfig{.logit_bias = {{-1, 1.0f}}}).Validate(), Error);
   EXPECT_THROW(
       (SamplerConfig{.logit_bias = {{1, std::numeric_limits<float>::infinity()}}}.Validate()),
       Error);

@@ -38,10 +38,9 @@ struct SmallModel {
   Model model;
 };
 
-inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7,
-                                 int64_t vocab_size = SmallVocabulary().size()) {
-  SmallModel small;
-  ModelConfig& config = small.config;
+inline ModelConfig SmallConfig(int64_t window = 0,
+                               int64_t vocab_size = SmallVocabulary().size()) {
+  ModelConfig config;
   config.dim = 64;
   config.hidden_dim = 96;
   config.num_layers = 2;
@@ -53,6 +52,12 @@ inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7,
   config.sliding_window = window;
   config.rope_theta = 10000;
   config.router = {.num_experts = 4, .top_k = 2};
+  return config;
+}
+
+inline SmallModel MakeModel(const ModelConfig& config, uint64_t seed = 7) {
+  SmallModel small;
+  small.config = config;
   config.Validate("test");
   const ParameterLayout layout(config);
   small.arena.Resize(layout.size());
@@ -65,6 +70,11 @@ inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7,
   }
   small.model = layout.Bind(small.arena.data());
   return small;
+}
+
+inline SmallModel MakeSmallModel(int64_t window = 0, uint64_t seed = 7,
+                                 int64_t vocab_size = SmallVocabulary().size()) {
+  return MakeModel(SmallConfig(window, vocab_size), seed);
 }
 
 }  // namespace cadre::testing_model

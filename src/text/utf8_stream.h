@@ -24,6 +24,9 @@ class Utf8Stream {
   // Decode gives. Throws Error for an id out of range.
   std::string Push(int32_t id);
 
+  // Something is held back.
+  bool holds() const { return !held_.empty(); }
+
   // What was held back: a U+FFFD for each byte. The stream can be pushed to again.
   std::string Flush();
 
