@@ -127,7 +127,7 @@ OrderedJson CompletionLogprobs(const Tokenizer& tokenizer, std::span<const Outpu
   for (const OutputToken& token : tokens) {
     const std::string text = TokenText(tokenizer, token.id);
     texts.push_back(text);
-    offsets.push_back(offset);
+    offsets.push_back(std::max<int64_t>(offset, 0));
     if (!tokenizer.IsControl(token.id)) offset += NumCharacters(text);
     logprobs.push_back(token.logprob ? OrderedJson(Clamped(*token.logprob)) : OrderedJson(nullptr));
     OrderedJson top = OrderedJson::object();

@@ -39,7 +39,8 @@ class UsageSum {
 OrderedJson ChatLogprobs(const Tokenizer& tokenizer, std::span<const OutputToken> tokens);
 
 // {tokens, token_logprobs, top_logprobs, text_offset}; `offset`: characters of the choice's text
-// before these tokens, moved behind them. A token that was in the prompt's first place has null.
+// before these tokens, moved behind them; -1 where a space that the text
+// does not show comes first. A token that was in the prompt's first place has null.
 OrderedJson CompletionLogprobs(const Tokenizer& tokenizer, std::span<const OutputToken> tokens,
                                bool with_top, int64_t& offset);
 
