@@ -264,6 +264,7 @@ TEST_F(EngineTest, RefusesMoreThanItsQueueHolds) {
   }
   EXPECT_EQ(refused, 4);
   EXPECT_EQ(engine.stats().refused, 4);
+  engine_.reset();  // before those it tells of the end
 }
 
 TEST_F(EngineTest, APausedRequestHoldsNobodyUp) {

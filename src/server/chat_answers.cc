@@ -110,7 +110,8 @@ class WholeChatAnswers : public ChatAnswers {
                            {"refusal", nullptr},
                            {"prefix", false}};
     if (!choice.calls.empty()) {
-      if (choice.text.find_first_not_of(" \n") == std::string::npos) message["content"] = nullptr;
+      // Empty rather than null: older clients of one dialect take nothing but a string.
+      if (choice.text.find_first_not_of(" \n") == std::string::npos) message["content"] = "";
       message["tool_calls"] = ToolCallsJson(choice.calls, 0);
     }
     OrderedJson json = {{"index", index},

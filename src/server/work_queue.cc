@@ -25,13 +25,14 @@ void WorkQueue::Post(std::function<void()> task) {
 }
 
 void WorkQueue::Stop() {
-  std::deque<std::function<void()>> dropped;  // dies without the lock: its tasks may hold anything
+  std::deque<std::function<void()>> dropped;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
     dropped.swap(tasks_);
   }
   has_work_.notify_all();
+  dropped.clear();  // without the lock: tasks may hold anything
   for (std::thread& thread : threads_) {
     if (thread.joinable()) thread.join();
   }
