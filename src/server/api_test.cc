@@ -72,7 +72,14 @@ class BaseModelApiTest : public ApiTest {
 
 class FullApiTest : public ApiTest {
  protected:
-  FullApiTest() : ApiTest(ChatVersion::kV3, {.max_running = 1, .max_queued = 1}) {}
+  FullApiTest() : ApiTest(ChatVersion::kV3, OnePlace()) {}
+
+  static EngineConfig OnePlace() {
+    EngineConfig config;
+    config.max_running = 1;
+    config.max_queued = 1;
+    return config;
+  }
 };
 
 TEST_F(ApiTest, AnswersAChat) {
