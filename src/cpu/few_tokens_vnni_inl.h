@@ -19,6 +19,13 @@ inline void AddDots(VecI& acc, VecI levels, const uint8_t* values) {
 
 constexpr int kFewTokens = 4;  // as many sums as there are registers for
 
+// Levels in the order in which they lie: what comes kPrefetchBytes later is asked for between the
+// products, since more requests at once than the first-level cache takes would hold these up.
+inline VecI LoadAndAskAhead(const uint8_t* levels) {
+  PrefetchRecord(levels, 64);
+  return LoadInts(levels);
+}
+
 // From four rows of sixteen bytes, each row's four bytes together.
 inline VecI ByRows(VecI fours) {
   const VecI lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -38,7 +45,7 @@ struct FewQ2_K {
       CADRE_UNROLL for (int t = 0; t < T; ++t) dots[g][t] = ZeroInts();
     }
     CADRE_UNROLL for (int j = 4 * kHalf; j < 4 * kHalf + 4; ++j) {
-      const VecI low = LoadInts(levels + 64 * j), high = ShiftRight16(low, 4);
+      const VecI low = LoadAndAskAhead(levels + 64 * j), high = ShiftRight16(low, 4);
       CADRE_UNROLL for (int g = 0; g < 4; ++g) {
         const VecI four = AndBytes(g < 2 ? low : high, g % 2 == 0 ? 3 : 12);
         CADRE_UNROLL for (int t = 0; t < T; ++t) {
@@ -80,6 +87,7 @@ inline void AddFewMins(const uint8_t* scale_mins, const uint8_t* extras, const W
 
 template <int T>
 inline void AddFewBlock(PanelQ2_K, const uint8_t* w, const uint8_t* x, float* out) {
+  PrefetchRecord(w, 320);
   WideScales s;
   PanelQ2_K::LevelScales(w, s);
   FewQ2_K<T> sums;
@@ -131,6 +139,7 @@ inline void AddFewParts(const uint8_t* levels, const uint8_t (*scales)[16], cons
 
 template <int T>
 inline void AddFewBlock(PanelQ3_K, const uint8_t* w, const uint8_t* x, float* out) {
+  PrefetchRecord(w, PanelRecordOf(DType::kQ3_K).bytes);
   WideScales s;
   PanelQ3_K::Scales(w, s);
   const uint8_t* extras = x + 256 * T;

@@ -113,10 +113,8 @@ inline void AddWideGroup(const uint8_t* w, int64_t step, const WideScales& s, co
 template <typename P, int T>
 void RunFewTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t record_bytes,
                 float* out) {
-  for (int64_t r = 0; r < records; ++r, w += record_bytes, x += TileGroupBytes(256, T)) {
-    PrefetchRecord(w, record_bytes);
+  for (int64_t r = 0; r < records; ++r, w += record_bytes, x += TileGroupBytes(256, T))
     AddFewBlock<T>(P{}, w, x, out);
-  }
 }
 
 template <typename P, int T>
