@@ -2,18 +2,11 @@
 // in registers beside each other, activations broadcast from memory. Include before panels_inl.h.
 #pragma once
 
+#include "cpu/few_tokens_vnni_inl.h"
 #include "cpu/panel_types_inl.h"
 
 namespace cadre::CADRE_ISA {
 namespace {
-
-// acc[r] += four levels of row r (unsigned) times four values of a token (signed), which are
-// broadcast from memory. The compiler would spend an instruction on that.
-inline void AddDots(VecI& acc, VecI levels, const uint8_t* values) {
-  asm("vpdpbusd %2%{1to16%}, %1, %0"
-      : "+v"(acc)
-      : "v"(levels), "m"(*reinterpret_cast<const int32_t*>(values)));
-}
 
 constexpr int kFewChains = 6;
 constexpr int kTileTokens = 12;  // as many sums as there are registers for
@@ -85,11 +78,6 @@ void RunTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t record
   CADRE_UNROLL for (int t = 0; t < T; ++t) StoreF32(out + 16 * t, sums[t]);
 }
 
-// Folding pays where it is shared by many tokens. A sum also waits five cycles for the one before:
-// with few tokens the parts have sums of their own.
-template <typename P, int T>
-constexpr bool kFoldsFor = P::kFolded&& T > kFewChains;
-
 // One group of 32 columns of a block of 256: level times value times the part's scale, whole
 // numbers all.
 template <typename P, int T, int G>
@@ -99,7 +87,7 @@ inline void AddWideGroup(const uint8_t* w, int64_t step, const WideScales& s, co
   constexpr int kQuads = 8 / kParts;
   const int64_t group = step * P::kUnroll + G;
   CADRE_UNROLL for (int part = 0; part < kParts; ++part) {
-    if constexpr (kFoldsFor<P, T>) {
+    if constexpr (P::kFolded) {
       const FoldFactor factor = P::Factor(s, group * kParts + part);
       CADRE_UNROLL for (int j = part * kQuads; j < (part + 1) * kQuads; ++j) {
         const VecI levels = P::template FoldedLevels<G>(w, step, j, factor);
@@ -116,21 +104,24 @@ inline void AddWideGroup(const uint8_t* w, int64_t step, const WideScales& s, co
       const VecI levels = P::template Levels<G>(w, step, j);
       CADRE_UNROLL for (int t = 0; t < T; ++t) AddDots(dots[t], levels, x + 256 * t + 4 * j);
     }
-    if constexpr (P::kFolded) {  // sums of 16 bits, with their signs above them: that meets zeros
-      const VecI scale =
-          _mm512_maskz_mov_epi16(0x55555555, WideRows(s.bytes[group * kParts + part]));
-      CADRE_UNROLL for (int t = 0; t < T; ++t) acc[t] = _mm512_dpwssd_epi32(acc[t], dots[t], scale);
-    } else {
-      const VecI scale = LoadInts(s.scale[group * kParts + part]);
-      CADRE_UNROLL for (int t = 0; t < T; ++t) acc[t] =
-          _mm512_add_epi32(acc[t], _mm512_mullo_epi32(dots[t], scale));
-    }
+    const VecI scale = LoadInts(s.scale[group * kParts + part]);
+    CADRE_UNROLL for (int t = 0; t < T; ++t) acc[t] =
+        _mm512_add_epi32(acc[t], _mm512_mullo_epi32(dots[t], scale));
   }
+}
+
+template <typename P, int T>
+void RunFewTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t record_bytes,
+                float* out) {
+  for (int64_t r = 0; r < records; ++r, w += record_bytes, x += TileGroupBytes(256, T))
+    AddFewBlock<T>(P{}, w, x, out);
 }
 
 template <typename P, int T>
 void RunWideTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t record_bytes,
                  float* out) {
+  if constexpr (P::kFolded && T <= kFewTokens)
+    return RunFewTile<P, T>(w, x, records, record_bytes, out);
   constexpr int kPairs = P::kHalves ? 8 : 4;
   for (int64_t r = 0; r < records; ++r, w += record_bytes) {
     if constexpr (T <= kPrefetchTokens) PrefetchRecord(w, record_bytes);
@@ -139,9 +130,8 @@ void RunWideTile(const uint8_t* w, const uint8_t* x, int64_t records, int64_t re
     const uint8_t* extras = x + 256 * T;
     VecI acc[T];
     CADRE_UNROLL for (int t = 0; t < T; ++t) {
-      acc[t] = kFoldsFor<P, T> && !P::kMins
-                   ? Broadcast32(extras + kWideStartAt + kWideExtraBytes * t)
-                   : _mm512_setzero_si512();
+      acc[t] = P::kFolded && !P::kMins ? Broadcast32(extras + kWideStartAt + kWideExtraBytes * t)
+                                       : _mm512_setzero_si512();
     }
     for (int64_t step = 0; step < P::kSteps; ++step, x += 32 * P::kUnroll) {
       AddWideGroup<P, T, 0>(w, step, s, x, extras, acc);

@@ -227,6 +227,8 @@ struct PanelQ3_K {
   static constexpr int kUnroll = 4, kSteps = 2;
   static constexpr bool kWide = true, kFolded = true;
   static constexpr int kDigits = 1;
+  // Against few tokens the second of a byte's levels stays where it is, eight times itself.
+  static constexpr int StartTimes(int part) { return part % 8 / 3 == 1 ? 8 : 1; }
   static void Scales(const uint8_t* w, WideScales& s) {
     LoadNegated(w, s.d);
     for (int64_t i = 0; i < 64; i += kIntBytes) {  // of four rows of numbers
@@ -253,13 +255,19 @@ struct PanelQ3_K {
   static VecI FoldedLevels(const uint8_t* w, int64_t step, int j, const FoldFactor& factor) {
     return AddWords(MulWords(Levels<G>(w, step, j), factor.times), factor.plus);
   }
+  // Eight levels lie in three bytes: six beside each other, of two more the lower bits above these,
+  // and their third bits in the last byte.
   template <int G>
   static VecI Levels(const uint8_t* w, int64_t step, int j, int slice = 0) {
-    const VecI low = LoadLevels(w + 768 + 512 * step + 64 * j, slice);
-    const VecI bits = LoadLevels(w + 256 + 256 * step + 64 * (j & 3), slice);
-    const int at = G + (j < 4 ? 0 : 4);
-    const VecI third = at < 2 ? ShiftLeft16(bits, 2 - at) : ShiftRight16(bits, at - 2);
-    return TakeBits(G == 0 ? low : ShiftRight16(low, 2 * G), 3, third, 4);
+    const uint8_t* bytes = w + 256 + 768 * step + 192 * (j & 3);
+    const int part = 2 * G + (j < 4 ? 0 : 1);
+    if (part < 6) {
+      const VecI x = LoadLevels(bytes + 64 * (part % 3), slice);
+      return AndBytes(part < 3 ? x : ShiftRight16(x, 3), 7);
+    }
+    const VecI low = LoadLevels(bytes + 64 * (part - 6), slice);
+    const VecI third = LoadLevels(bytes + 128, slice);
+    return TakeBits(ShiftRight16(low, 6), 3, ShiftRight16(third, part - 2), 4);
   }
 };
 
@@ -269,11 +277,14 @@ struct PanelQ2_K {
   static constexpr int kUnroll = 4, kSteps = 2;
   static constexpr bool kWide = true, kFolded = true;
   static constexpr int kDigits = 1;
-  static void Scales(const uint8_t* w, WideScales& s) {
+  static void LevelScales(const uint8_t* w, WideScales& s) {
     LoadHalves(w, s.d);
     LoadNegated(w + 32, s.min);
     for (int64_t i = 0; i < 256; i += kIntBytes)
       StoreInts(s.bytes[i / 16], LowNibbles(LoadInts(w + 64 + i)));
+  }
+  static void Scales(const uint8_t* w, WideScales& s) {
+    LevelScales(w, s);
     for (int k = 0; k < 8; ++k) {
       for (int i = 0; i < kSlices; ++i) {
         const uint8_t* rows = SliceOf(w + 64 + 32 * k, i, 1);

@@ -78,11 +78,13 @@ static constexpr int64_t TileGroupCols(DType type) {
 //   groups of 256: [T] of 128 bytes. The scale; at kWideStartAt, as int32, what folded levels are
 //   off by, -kFoldOffset times the sum of all values; at kWideSumsAt the sums of the values as
 //   int16, of sixteen columns each or of 32, as the type has its scales; at kWideStartsAt these
-//   times -kOffset as int32
+//   times -kOffset as int32 (Q3_K: times StartTimes as well); types with minima and sixteen parts
+//   have at kWideSplitSumsAt the sums' lower seven bits as bytes, and then what is above these
 static constexpr int64_t kWideExtraBytes = 128;
 static constexpr int64_t kWideStartAt = 4;
 static constexpr int64_t kWideSumsAt = 32;
 static constexpr int64_t kWideStartsAt = 64;
+static constexpr int64_t kWideSplitSumsAt = 64;
 static constexpr int64_t TileGroupBytes(int64_t group_cols, int64_t tokens) {
   return tokens * (group_cols == 256 ? 256 + kWideExtraBytes : 32 + 8);
 }

@@ -2,6 +2,8 @@
 // Include after a panel_dots_*_inl.h, which has RunTile and RunWideTile, and before kernels_inl.h.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/kernels.h"
 #include "cpu/panel_types_inl.h"
 
@@ -98,17 +100,29 @@ inline void PackBlockOf32(DType type, const uint8_t* const* blocks, int g, uint8
   }
 }
 
-// Bytes of eight bits, one for each group of 32 columns, to what a step of four groups reads
-// together: four quads in the lower halves of bytes, four in the upper ones.
-inline void SplitThirdBits(uint8_t* bits) {
-  uint8_t split[512];
-  for (int step = 0; step < 2; ++step) {
-    for (int i = 0; i < 256; ++i) {
-      const int low = bits[i] >> 4 * step & 15, high = bits[256 + i] >> 4 * step & 15;
-      split[256 * step + i] = static_cast<uint8_t>(low | high << 4);
+// Levels of three bits, as Levels of PanelQ3_K reads them: from two bits in bytes of four groups of
+// 32 columns each, and third bits in bytes of eight.
+inline void PackThreeBits(const uint8_t* two_bits, const uint8_t* third_bits, uint8_t* out) {
+  for (int i = 0; i < 8; ++i, out += 192) {
+    const int step = i / 4;
+    uint8_t levels[8][64];
+    for (int part = 0; part < 8; ++part) {
+      const uint8_t* low = two_bits + 64 * (8 * step + 4 * (part % 2) + i % 4);
+      const uint8_t* third = third_bits + 64 * (4 * (part % 2) + i % 4);
+      const int group = part / 2;
+      for (int k = 0; k < 64; ++k) {
+        levels[part][k] = static_cast<uint8_t>((low[k] >> 2 * group & 3) |
+                                               (third[k] >> (4 * step + group) & 1) << 2);
+      }
+    }
+    for (int k = 0; k < 64; ++k) {
+      const auto bytes = [&](int part) { return levels[part][k] | levels[part + 3][k] << 3; };
+      const int sixth = levels[6][k], seventh = levels[7][k];
+      out[k] = static_cast<uint8_t>(bytes(0) | sixth << 6);
+      out[64 + k] = static_cast<uint8_t>(bytes(1) | seventh << 6);
+      out[128 + k] = static_cast<uint8_t>(bytes(2) | (sixth >> 2) << 6 | (seventh >> 2) << 7);
     }
   }
-  __builtin_memcpy(bits, split, sizeof split);
 }
 
 inline void PackBlockOf256(DType type, const uint8_t* const* blocks, uint8_t* out) {
@@ -118,13 +132,15 @@ inline void PackBlockOf256(DType type, const uint8_t* const* blocks, uint8_t* ou
       PackRows<1>(blocks, 0, 16, out + 64);
       PackQuads(blocks, 16, 64, out + 320);
       break;
-    case DType::kQ3_K:
+    case DType::kQ3_K: {
       PackRows<2>(blocks, 108, 1, out);
       PackRows<1>(blocks, 96, 12, out + 64);
-      PackQuads(blocks, 0, 32, out + 256);
-      SplitThirdBits(out + 256);
-      PackQuads(blocks, 32, 64, out + 768);
+      uint8_t two_bits[1024], third_bits[512];
+      PackQuads(blocks, 32, 64, two_bits);
+      PackQuads(blocks, 0, 32, third_bits);
+      PackThreeBits(two_bits, third_bits, out + 256);
       break;
+    }
     case DType::kQ4_K:
       PackRows<2>(blocks, 0, 2, out);
       PackRows<1>(blocks, 4, 12, out + 64);
@@ -236,13 +252,21 @@ void RoundTokenOf256(const float* x, int64_t groups, int64_t t, int64_t tokens, 
       for (int k = 0; k < kFours; ++k) sum += fours[kFours * i + k];
       sums[i] = static_cast<int16_t>(sum);
       starts[i] = -P::kOffset * sum;
+      if constexpr (std::is_same_v<P, PanelQ3_K>) starts[i] *= P::StartTimes(i);
       start -= P::kFoldOffset * sum;
     }
     __builtin_memset(extra, 0, kWideExtraBytes);
     __builtin_memcpy(extra, &scale, 4);
     __builtin_memcpy(extra + kWideStartAt, &start, 4);
     __builtin_memcpy(extra + kWideSumsAt, sums, sizeof sums);
-    __builtin_memcpy(extra + kWideStartsAt, starts, sizeof starts);
+    if constexpr (P::kMins && P::kHalves) {
+      for (int i = 0; i < 16; ++i) {
+        extra[kWideSplitSumsAt + i] = static_cast<uint8_t>(sums[i] & 127);
+        extra[kWideSplitSumsAt + 16 + i] = static_cast<uint8_t>(sums[i] >> 7);
+      }
+    } else {
+      __builtin_memcpy(extra + kWideStartsAt, starts, sizeof starts);
+    }
   }
 }
 
