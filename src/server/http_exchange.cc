@@ -1,5 +1,6 @@
 #include "server/http_exchange.h"
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
