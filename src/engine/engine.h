@@ -19,9 +19,9 @@ struct EngineConfig {
   int64_t context_length = 0;  // prompt and answer of a request; 0: what the model was trained for
   int64_t max_running = 64;    // requests that share a step
   int64_t max_queued = 256;    // requests that wait
-  int64_t kv_bytes = 0;        // for all pages; 0: what max_running requests of this model may need,
-                               // at most a quarter of the memory that is free
-  int64_t step_tokens = 512;   // rows of a step, so a long prompt cannot hold up the others
+  int64_t kv_bytes = 0;       // for all pages; 0: what max_running requests of this model may need,
+                              // at most a quarter of the memory that is free
+  int64_t step_tokens = 512;  // rows of a step, so a long prompt cannot hold up the others
   bool prefix_cache = true;
   bool speculation = true;  // prompt lookup, while it pays by the engine's own measurement
 };
@@ -46,7 +46,7 @@ struct EngineStats {
   int64_t pages_in_use = 0;  // gauge: of running requests
   int64_t pages_cached = 0;  // gauge: kept for later requests
   int64_t page_bytes = 0;
-  double step_s = 0;                  // sum over steps
+  double step_s = 0;                   // sum over steps
   std::vector<int64_t> expert_tokens;  // [layers, experts] rows that chose the expert
 };
 
@@ -74,8 +74,8 @@ class Engine {
   // A paused request keeps what it has but gets no step: its reader is slow.
   void SetPaused(RequestId id, bool paused);
 
-  // Takes no more requests, lets those it has finish (all are cancelled after timeout_s), and returns
-  // when none is left.
+  // Takes no more requests, lets those it has finish (all are cancelled after timeout_s), and
+  // returns when none is left.
   void Drain(double timeout_s);
 
   EngineStats stats() const;

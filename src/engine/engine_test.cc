@@ -445,7 +445,7 @@ TEST_F(EngineTest, ATriggerStartsTheConstraint) {
   EXPECT_EQ(listener.Wait().reason, FinishReason::kStop);
   EXPECT_TRUE(listener.text().starts_with("zaaa")) << listener.text();
   request.constraint.trigger_first = false;
-  request.sampler.temperature = 3;
+  request.sampler.logit_bias.emplace_back(trigger, 1.5f);
   request.max_tokens = 400;
   Listener free;
   engine.Submit(request, free.callback());

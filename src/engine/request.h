@@ -26,12 +26,12 @@ struct RequestConstraint {
 struct Request {
   std::vector<int32_t> prompt_ids;  // BOS included where one is wanted
   SamplerConfig sampler;
-  int64_t max_tokens = 128;         // 0: nothing but the prompt is run, finish reason length
-  int64_t min_tokens = 0;           // EOS and stop strings cannot end the answer before
-  std::vector<std::string> stops;   // the text ends before the first of them
+  int64_t max_tokens = 128;        // 0: nothing but the prompt is run, finish reason length
+  int64_t min_tokens = 0;          // EOS and stop strings cannot end the answer before
+  std::vector<std::string> stops;  // the text ends before the first of them
   LeadingSpace leading_space = LeadingSpace::kKeep;
   RequestConstraint constraint;
-  int top_logprobs = -1;         // -1: no log-probabilities; else that many likeliest beside the chosen
+  int top_logprobs = -1;  // -1: no log-probabilities; else that many likeliest beside the chosen
   bool prompt_logprobs = false;  // also of the prompt's tokens (echo); such a prompt is run whole
   int experts_per_token = 0;     // 0: the model's own number, else 1..all
   float min_expert_prob = 0;     // experts after the first that the router likes less are not used
@@ -79,8 +79,8 @@ struct RequestEnd {
   std::string error;  // with kError: one line
   bool hit_stop_string = false;
   RequestUsage usage;
-  std::vector<float> embedding;             // [dim] when asked for
-  std::vector<OutputToken> prompt_tokens;   // when prompt_logprobs or routing: [prompt]
+  std::vector<float> embedding;            // [dim] when asked for
+  std::vector<OutputToken> prompt_tokens;  // when prompt_logprobs or routing: [prompt]
 };
 
 struct RequestEvent {
@@ -90,8 +90,8 @@ struct RequestEvent {
   std::optional<RequestEnd> end;    // nothing follows
 };
 
-// Called on the engine's thread, in order, at most once a step; must be quick and must not throw nor
-// call the engine.
+// Called on the engine's thread, in order, at most once a step; must be quick and must not throw
+// nor call the engine.
 using RequestCallback = std::function<void(RequestEvent event)>;
 
 using RequestId = uint64_t;

@@ -38,8 +38,7 @@ struct SmallModel {
   Model model;
 };
 
-inline ModelConfig SmallConfig(int64_t window = 0,
-                               int64_t vocab_size = SmallVocabulary().size()) {
+inline ModelConfig SmallConfig(int64_t window = 0, int64_t vocab_size = SmallVocabulary().size()) {
   ModelConfig config;
   config.dim = 64;
   config.hidden_dim = 96;

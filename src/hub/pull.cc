@@ -34,10 +34,10 @@ std::optional<Repository> List(const std::string& repository, const PullOptions&
   std::string revision = Escaped(options.revision);
   for (size_t slash; (slash = revision.find('/')) != revision.npos;)
     revision.replace(slash, 1, "%2F");
-  const HttpGet request{.url = fmt::format("{}/api/models/{}/revision/{}?blobs=true",
-                                               options.hub, repository, revision),
-                            .token = options.download.token,
-                            .range = {}};
+  const HttpGet request{.url = fmt::format("{}/api/models/{}/revision/{}?blobs=true", options.hub,
+                                           repository, revision),
+                        .token = options.download.token,
+                        .range = {}};
   std::string body;
   const HttpResult result = client.Get(request, [&](std::span<const std::byte> bytes) {
     body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());

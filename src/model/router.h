@@ -32,7 +32,7 @@ struct RouterLimits {
   std::span<const int32_t> top_k = {};   // experts to use for a row of the step, from 1 to all
   std::span<const float> min_prob = {};  // for a row of the step: experts after the first whose
                                          // softmax over all is less are not used
-  std::span<const int64_t> rows = {};  // [T] the step's row that a routed row is; empty: the same
+  std::span<const int64_t> rows = {};    // [T] the step's row that a routed row is; empty: the same
 
   // Most experts that a row may use.
   int64_t MaxChoices(const RouterConfig& config) const;

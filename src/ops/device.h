@@ -50,7 +50,8 @@ struct DispatchView {
 class Device {
  public:
   virtual ~Device() = default;
-  virtual std::string name() const = 0;  // "reference", "scalar", "avx2", "avx512bw", "avx512", "amx"
+  virtual std::string name()
+      const = 0;  // "reference", "scalar", "avx2", "avx512bw", "avx512", "amx"
   virtual ThreadPool& threads() = 0;
 
   // out[t] = table row ids[t], decoded. ids within [0, table.rows).

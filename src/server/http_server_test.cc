@@ -242,12 +242,17 @@ TEST(HttpServer, HoldsBackForSlowReadersAndTellsWhenTheyHaveCaughtUp) {
   reply->OnDrained(100000, [&] { ++drained; });
   const std::string piece(50000, 'p');
   size_t written = 0;
-  while (reply->unsent_bytes() < 1000000) {
+  // Until the system's buffers take no more.
+  const auto is_full = [&] {
+    if (reply->unsent_bytes() < 1000000) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return reply->unsent_bytes() > 500000;
+  };
+  while (!is_full()) {
     reply->Write(piece);
     written += piece.size();
     ASSERT_LT(written, size_t{50} << 20);
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
   EXPECT_GT(reply->unsent_bytes(), 500000u);
   const int drained_before = drained;  // while the system's buffers took all
   client.ReadHead();
