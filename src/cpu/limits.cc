@@ -22,7 +22,9 @@ constexpr int64_t kPieceBytes = int64_t{1} << 20;
 double PeakOfThread(OperationLoop loop, double seconds) {
   double operations = 0;
   const Stopwatch watch;
-  while (watch.Seconds() < seconds) operations += loop(kRounds);
+  do {
+    operations += loop(kRounds);
+  } while (watch.Seconds() < seconds);
   return operations / watch.Seconds();
 }
 
