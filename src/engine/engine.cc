@@ -281,18 +281,23 @@ class Engine::Impl {
     if (!active.request.embedding) event.end->embedding.clear();
     const FinishReason reason = event.end->reason;
     const auto request = scheduler_.Remove(active);
+    CountEnd(*request, reason);  // before anyone is told, who may look
     request->callback(std::move(event));
+    const std::lock_guard lock(mutex_);
+    if (--num_active_ == 0) idle_.notify_all();
+  }
+
+  void CountEnd(const ActiveRequest& request, FinishReason reason) {
     const std::lock_guard lock(mutex_);
     stats_.running = scheduler_.num_running();
     stats_.pages_in_use = pages_.used();
     stats_.pages_cached = pages_.kept();
-    stats_.generated_tokens += request->answer.num_generated();
-    stats_.cached_tokens += request->usage.cached_tokens;
-    stats_.accepted_tokens += request->usage.accepted_tokens;
+    stats_.generated_tokens += request.answer.num_generated();
+    stats_.cached_tokens += request.usage.cached_tokens;
+    stats_.accepted_tokens += request.usage.accepted_tokens;
     ++(reason == FinishReason::kCancelled ? stats_.cancelled
        : reason == FinishReason::kError   ? stats_.failed
                                           : stats_.finished);
-    if (--num_active_ == 0) idle_.notify_all();
   }
 
   double ExpertsPerToken(const ActiveRequest& request) const {
