@@ -37,7 +37,6 @@ class Listener {
       ASSERT_FALSE(end_.has_value()) << "told after the end";
       text_ += event.text;
       tokens_.insert(tokens_.end(), event.tokens.begin(), event.tokens.end());
-      ++events_;
       end_ = std::move(event.end);
       changed_.notify_all();
     };
@@ -59,8 +58,7 @@ class Listener {
     const std::lock_guard lock(mutex_);
     return tokens_.size();
   }
-  // After Wait.
-  const std::string& text() const { return text_; }
+  const std::string& text() const { return text_; }  // after Wait, as the next two
   const std::vector<OutputToken>& tokens() const { return tokens_; }
   std::vector<int32_t> ids() const {
     std::vector<int32_t> ids;
@@ -73,7 +71,6 @@ class Listener {
   std::condition_variable changed_;
   std::string text_;
   std::vector<OutputToken> tokens_;
-  int events_ = 0;
   std::optional<RequestEnd> end_;
 };
 

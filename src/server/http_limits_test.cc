@@ -34,7 +34,7 @@ TestAnswer LastAnswer(HttpServer& server, std::string_view bytes) {
 }
 
 TEST(HttpLimits, RefuseALargeHeader) {
-  HttpServer server(HastyConfig(), Ok);
+  HttpServer server(TestConfig(), Ok);
   TestClient fits(server.port());
   EXPECT_EQ(fits.Get("/", "A: " + std::string(15 << 10, 'a') + "\r\n").status, 200);
   const std::string start = "GET / HTTP/1.1\r\nHost: localhost\r\n";
