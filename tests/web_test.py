@@ -156,7 +156,8 @@ class Server:
         if b"\n  serve " not in subprocess.run([PROGRAM, "--help"], capture_output=True, check=False).stdout:
             raise unittest.SkipTest("the program has no command serve")
         self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen([PROGRAM, "serve", "nano", "--port", "0"], stdout=subprocess.PIPE, stderr=self.log, text=True)
+        nano = pathlib.Path(os.environ.get("CADRE_SOURCE_DIR", "."), "models", "nano", "nano.gguf")
+        self.process = subprocess.Popen([PROGRAM, "serve", str(nano), "--port", "0"], stdout=subprocess.PIPE, stderr=self.log, text=True)
         ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE_S)
         line = self.process.stdout.readline() if ready else ""
         found = re.search(r"listening on (http://\S+)", line)
