@@ -1,31 +1,26 @@
 #include "server/http_access.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <fstream>
 
 #include "base/error.h"
+#include "model/testing.h"
 #include "server/http_test_client.h"
 
 namespace cadre {
 namespace {
 
+using model_testing::TempFolder;
+
 class HttpAccessTest : public testing::Test {
  protected:
-  HttpAccessTest() {
-    std::string name = testing::TempDir() + "cadre_access_XXXXXX";
-    folder_ = mkdtemp(name.data());
-  }
-  ~HttpAccessTest() override { std::filesystem::remove_all(folder_); }
-
   std::string KeyFile(const std::string& text) const {
     std::ofstream(folder_ / "keys") << text;
     return folder_ / "keys";
   }
 
-  std::filesystem::path folder_;
+  TempFolder folder_;
 };
 
 TEST_F(HttpAccessTest, ReadsAKeyALine) {
@@ -39,7 +34,7 @@ TEST_F(HttpAccessTest, ReadsAKeyALine) {
   EXPECT_THROW(ApiKeys::Read(KeyFile("# none\n")), Error);
   EXPECT_THROW(ApiKeys::Read(KeyFile("two words\n")), Error);
   EXPECT_THROW(ApiKeys::Read(folder_ / "missing"), Error);
-  EXPECT_THROW(ApiKeys::Read(folder_), Error);
+  EXPECT_THROW(ApiKeys::Read(folder_.path()), Error);
 }
 
 TEST_F(HttpAccessTest, FindsTheKeyInAnAuthorization) {

@@ -5,17 +5,18 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <fstream>
 #include <memory>
 
 #include "base/error.h"
+#include "model/testing.h"
 #include "server/http_test_client.h"
 
 namespace cadre {
 namespace {
+
+using model_testing::TempFolder;
 
 using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 using Certificate = std::unique_ptr<X509, decltype(&X509_free)>;
@@ -55,16 +56,12 @@ void MakeCertificate(EVP_PKEY* key, const std::string& path) {
 class TlsTest : public testing::Test {
  protected:
   TlsTest() {
-    std::string name = testing::TempDir() + "cadre_tls_XXXXXX";
-    folder_ = mkdtemp(name.data());
     const Key key = MakeKey(folder_ / "key.pem");
     MakeCertificate(key.get(), folder_ / "cert.pem");
     MakeKey(folder_ / "other.pem");
     config_.tls_cert_file = folder_ / "cert.pem";
     config_.tls_key_file = folder_ / "key.pem";
   }
-  ~TlsTest() override { std::filesystem::remove_all(folder_); }
-
   // A client that trusts this certificate only.
   Context ClientContext() const {
     Context context(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
@@ -73,7 +70,7 @@ class TlsTest : public testing::Test {
     return context;
   }
 
-  std::filesystem::path folder_;
+  TempFolder folder_;
   HttpServerConfig config_ = TestConfig();
 };
 
