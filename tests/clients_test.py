@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """The official Python clients against `cadre serve`: openai and mistralai as they are now, and mistralai 0.x, whose MistralClient older
-articles show. CADRE_PROGRAM names the program (CADRE does too), CADRE_SOURCE_DIR the repository. The clients are installed into virtual
-environments of their own; CADRE_CLIENTS names a folder to keep these in. Without a network the test is skipped (exit status 77).
+articles show. The clients are installed into virtual environments of their own; CADRE_CLIENTS names a folder to keep these in. Without a network the test is skipped (exit status 77).
 
 A session runs in its own environment: clients_test.py SESSION TINY_URL NANO_URL."""
 
@@ -327,26 +326,6 @@ SESSIONS = {
 }
 
 
-class Server:
-    """cadre serve on a free port of this machine."""
-
-    def __init__(self, program, model, *options):
-        self.process = subprocess.Popen([program, "serve", str(model), "--port", "0", *options], stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        found = re.search(r"listening on (http://\S+)", line)
-        if not found:
-            self.process.kill()
-            raise RuntimeError(f"the server said {line!r}")
-        self.url = found[1].rstrip("/")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(timeout=60)
-
-
 def installed(folder, packages):
     """The Python of an environment with the packages, or nothing where they cannot be had."""
     python = folder / "bin" / "python"
@@ -364,17 +343,15 @@ def installed(folder, packages):
 
 
 def main():
-    program = os.environ.get("CADRE_PROGRAM") or os.environ["CADRE"]
-    source = pathlib.Path(os.environ.get("CADRE_SOURCE_DIR", pathlib.Path(__file__).resolve().parent.parent))
-    sys.path.insert(0, str(source / "tests"))
     import tiny_instruct_model
+    from server_process import Server
 
     skipped, failed = [], []
     with tempfile.TemporaryDirectory(prefix="cadre-clients-") as temporary:
         folder = pathlib.Path(os.environ.get("CADRE_CLIENTS", temporary))
         model = tiny_instruct_model.write(pathlib.Path(temporary) / "tiny")
-        with Server(program, model, "--alias", "mistral-tiny", "--context", "2048") as tiny, \
-             Server(program, source / "models" / "nano" / "nano.gguf") as nano:
+        with Server("--alias", "mistral-tiny", "--context", "2048", model=model) as tiny, \
+             Server() as nano:
             for name, (_, packages) in SESSIONS.items():
                 python = installed(folder / re.sub(r"\W+", "-", name), packages)
                 if python is None:

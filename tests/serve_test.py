@@ -1,78 +1,19 @@
 #!/usr/bin/env python3
-"""The server as its users meet it: cadre serve on the bundled model, asked over real connections. CADRE_PROGRAM names the
-program, CADRE_BENCH_SERVE the load tool, CADRE_SOURCE_DIR the repository."""
+"""The server as its users meet it: cadre serve on the bundled model, asked over real connections (server_process.py).
+CADRE_BENCH_SERVE names the load tool."""
 
-import concurrent.futures
 import http.client
 import json
 import os
-import pathlib
-import re
-import signal
 import subprocess
 import tempfile
 import threading
 import time
 import unittest
 
-PROGRAM = os.environ["CADRE_PROGRAM"]
+from server_process import INSTRUMENTED, NANO, PROGRAM, Server
+
 LOAD = os.environ["CADRE_BENCH_SERVE"]
-NANO = pathlib.Path(os.environ["CADRE_SOURCE_DIR"]) / "models" / "nano" / "nano.gguf"
-# Sanitizers are slow.
-INSTRUMENTED = os.environ.get("CADRE_INSTRUMENTED") == "1"
-
-
-class Server:
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            [PROGRAM, "serve", str(NANO), "--port", "0", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        line = self.process.stdout.readline()
-        match = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", line)
-        if not match:
-            raise AssertionError(f"{line!r} {self.process.stderr.read()}")
-        self.port = int(match.group(1))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
-
-    def ask(self, path, body=None, method=None, headers=None, timeout=120):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
-            connection.request(
-                method or ("GET" if body is None else "POST"),
-                path,
-                None if body is None else json.dumps(body),
-                {"Content-Type": "application/json", **(headers or {})},
-            )
-            response = connection.getresponse()
-            return response.status, response.read(), dict(response.getheaders())
-        finally:
-            connection.close()
-
-    def complete(self, prompt, **fields):
-        status, body, _ = self.ask("/v1/completions", {"model": "nano", "prompt": prompt, **fields})
-        answer = json.loads(body)
-        if status != 200:
-            raise AssertionError(f"{status}: {answer}")
-        return answer
-
-    def stop(self, timeout=60):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout)
-
-    def metric(self, name):
-        text = self.ask("/metrics")[1].decode()
-        return float(re.search(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE).group(1))
-
-    def peak_bytes(self):
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) * 1024
 
 
 class Serve(unittest.TestCase):
@@ -95,7 +36,7 @@ class Serve(unittest.TestCase):
         streams = 50 if INSTRUMENTED else 1000
         with Server("--queue", 2000) as server:
             done = subprocess.run(
-                [LOAD, "--url", f"http://127.0.0.1:{server.port}", "--model", "nano", "--requests", str(streams), "--concurrency", str(streams),
+                [LOAD, "--url", server.url, "--model", "nano", "--requests", str(streams), "--concurrency", str(streams),
                  "--prompt-tokens", "40", "--max-tokens", "24", "--check-against-alone", str(streams // 10), "--timeout", "600", "--json"],
                 capture_output=True, timeout=900, check=False,
             )  # fmt: skip
@@ -108,22 +49,34 @@ class Serve(unittest.TestCase):
                 self.assertLess(server.peak_bytes(), 1.5e9)
 
     def test_what_the_queue_cannot_hold_gets_429_and_nothing_is_lost(self):
-        statuses = []
+        requests = 500 if INSTRUMENTED else 10_000
         with Server("--parallel", 2, "--queue", 3) as server:
+            done = subprocess.run(
+                [LOAD, "--url", server.url, "--model", "nano", "--requests", str(requests), "--concurrency", "500",
+                 "--prompt-tokens", "4", "--max-tokens", "400", "--ignore-eos", "--allow-status", "429", "--json"],
+                capture_output=True, timeout=900, check=False,
+            )  # fmt: skip
+            self.assertEqual(done.returncode, 0, done.stdout.decode() + done.stderr.decode())
+            result = json.loads(done.stdout)
+            refused = result["errors"].pop("429")
+            self.assertEqual(result["errors"], {})
+            self.assertEqual(result["answered"] + refused, requests)
+            self.assertGreaterEqual(result["answered"], 5)  # those who run and those who wait
+            self.assertEqual(result["completion_tokens"], 400 * result["answered"])
+            self.assertEqual(server.metric("cadre_requests_refused_total"), refused)
+            self.assertEqual(server.metric("cadre_requests_finished_total"), result["answered"])
 
-            def one(_):
-                status, body, headers = server.ask(
-                    "/v1/completions", {"model": "nano", "prompt": "Once", "max_tokens": 400, "temperature": 1, "min_tokens": 400}
-                )
-                if status == 429:
-                    self.assertIn("Retry-After", headers)
-                    self.assertIn("error", json.loads(body))
-                return status
-
-            with concurrent.futures.ThreadPoolExecutor(40) as pool:
-                statuses = list(pool.map(one, range(120)))
-        self.assertEqual(set(statuses), {200, 429})
-        self.assertEqual(len(statuses), 120)
+    def test_a_refusal_says_when_to_come_again(self):
+        with Server("--parallel", 1, "--queue", 0) as server:
+            connection = http.client.HTTPConnection("127.0.0.1", server.port)
+            body = {"model": "nano", "prompt": "Once", "max_tokens": 400, "min_tokens": 400, "temperature": 1, "stream": True}
+            connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+            connection.getresponse().read(100)
+            status, answer, headers = server.ask("/v1/completions", {"model": "nano", "prompt": "Twice", "max_tokens": 3})
+            connection.close()
+            self.assertEqual(status, 429)
+            self.assertGreaterEqual(int(headers["Retry-After"]), 1)
+            self.assertIn("error", json.loads(answer))
 
     def test_sigterm_lets_what_runs_end(self):
         with Server() as server:

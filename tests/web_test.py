@@ -20,7 +20,8 @@ import unittest
 import urllib.parse
 import urllib.request
 
-PROGRAM = os.environ.get("CADRE") or os.environ.get("CADRE_PROGRAM")
+from server_process import Server
+
 URL = os.environ.get("WEB_TEST_URL")
 BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SHOTS = os.environ.get("WEB_TEST_SHOTS")  # a folder for pictures of what was tested
@@ -148,41 +149,21 @@ class Browser:
             pathlib.Path(SHOTS, f"{name}.png").write_bytes(base64.b64decode(data))
 
 
-class Server:
-    def __init__(self):
-        if URL:
-            self.process, self.url = None, URL.rstrip("/")
-            return
-        if b"\n  serve " not in subprocess.run([PROGRAM, "--help"], capture_output=True, check=False).stdout:
-            raise unittest.SkipTest("the program has no command serve")
-        self.log = tempfile.TemporaryFile()
-        nano = pathlib.Path(os.environ.get("CADRE_SOURCE_DIR", "."), "models", "nano", "nano.gguf")
-        self.process = subprocess.Popen([PROGRAM, "serve", str(nano), "--port", "0"], stdout=subprocess.PIPE, stderr=self.log, text=True)
-        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE_S)
-        line = self.process.stdout.readline() if ready else ""
-        found = re.search(r"listening on (http://\S+)", line)
-        if not found:
-            self.process.kill()
-            raise AssertionError(f"the program does not serve: {line + self.said()}")
-        self.url = found[1].rstrip("/")
+class RunningServer:
+    """The one that WEB_TEST_URL names."""
 
-    def said(self):
-        self.log.seek(0)
-        return self.log.read().decode(errors="replace")
+    def __init__(self):
+        self.url = URL.rstrip("/")
 
     def close(self):
-        if self.process:
-            self.process.terminate()
-            self.process.communicate(timeout=60)
-            self.log.close()
+        pass
 
 
 @unittest.skipUnless(BROWSER, "no Chromium here: the web page is not tested")
-@unittest.skipUnless(PROGRAM or URL, "neither CADRE nor WEB_TEST_URL is set: the web page is not tested")
 class WebTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server()
+        cls.server = RunningServer() if URL else Server()
         cls.addClassCleanup(cls.server.close)
         with urllib.request.urlopen(cls.server.url + "/v1/models", timeout=PATIENCE_S) as answer:
             cls.model = json.load(answer)["data"][0]
