@@ -124,6 +124,8 @@ class Serve(unittest.TestCase):
             self.assertEqual(status, 200)
             self.assertIn(b"<html", body)
             self.assertIn("default-src 'none'", headers["Content-Security-Policy"])
+            status, again, _ = server.ask("/", headers={"If-None-Match": headers["ETag"]})
+            self.assertEqual((status, again), (304, b""))
             self.assertNotRegex(body.decode(), r"https?://(?!127\.0\.0\.1|localhost|www\.w3\.org)")
 
     def test_a_schema_is_kept_and_one_that_cannot_be_is_refused(self):

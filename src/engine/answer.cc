@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 namespace cadre {
@@ -98,13 +99,16 @@ void Answer::MaskLogits(std::span<float> logits) {
 }
 
 void Answer::Accept(int32_t id) {
+  if (request_.constraint.grammar == nullptr) return;
+  const Stopwatch watch;
   if (constraint_ != nullptr) {
     CADRE_CHECK(constraint_->Accept(id));
     FindAllowed();
-  } else if (request_.constraint.grammar != nullptr && id == request_.constraint.trigger_id) {
+  } else if (id == request_.constraint.trigger_id) {
     constraint_ = request_.constraint.grammar->Start();
     FindAllowed();
   }
+  constraint_s_ += watch.Seconds();
 }
 
 bool Answer::Next(std::span<float> all_logits, std::vector<int32_t>& ids) {

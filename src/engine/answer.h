@@ -36,6 +36,8 @@ class Answer {
   void SetRouting(int64_t position, TokenRouting routing);
 
   int64_t num_generated() const { return num_generated_; }
+  // Time that the constraint took: its masks and its steps from state to state.
+  double constraint_s() const { return constraint_s_; }
   bool ended() const { return reason_.has_value(); }
   // Ends it now, for a reason from outside.
   void End(FinishReason reason, std::string error = {});
@@ -57,6 +59,7 @@ class Answer {
   std::unique_ptr<ConstraintState> constraint_;  // while it holds
   std::vector<uint64_t> allowed_;                // [vocab / 64] by constraint_
   bool must_end_ = false;                        // the constraint allows no token more
+  double constraint_s_ = 0;
   int64_t num_generated_ = 0;
   std::deque<OutputToken> tokens_;  // not told yet
   int64_t num_shown_ = 0;           // of tokens_, those whose text is out

@@ -295,6 +295,7 @@ class Engine::Impl {
     stats_.generated_tokens += request.answer.num_generated();
     stats_.cached_tokens += request.usage.cached_tokens;
     stats_.accepted_tokens += request.usage.accepted_tokens;
+    stats_.constraint_s += request.answer.constraint_s();
     ++(reason == FinishReason::kCancelled ? stats_.cancelled
        : reason == FinishReason::kError   ? stats_.failed
                                           : stats_.finished);

@@ -47,6 +47,7 @@ struct EngineStats {
   int64_t pages_cached = 0;  // gauge: kept for later requests
   int64_t page_bytes = 0;
   double step_s = 0;                   // sum over steps
+  double constraint_s = 0;             // sum over ended answers, side by side in the steps
   std::vector<int64_t> expert_tokens;  // [layers, experts] rows that chose the expert
 };
 

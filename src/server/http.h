@@ -17,6 +17,7 @@ struct HttpRequest {
   std::string query;
   std::string content_type;  // lower case, without parameters
   std::string accept;
+  std::string if_none_match;
   std::string body;
   std::string request_id;  // the client's X-Request-Id where it is sane, else made here
   std::string client;      // address and port, for the log

@@ -148,6 +148,7 @@ bool HttpConnection::AcceptHead() {
               .query = target->query,
               .content_type = MediaType(head.content_type),
               .accept = head.accept,
+              .if_none_match = head.if_none_match,
               .body = {},
               .request_id = request_id_,
               .client = client_};

@@ -162,6 +162,7 @@ void HttpRequestParser::ReadHead() {
            .request_id = field("X-Request-Id"),
            .content_type = field(http::field::content_type),
            .accept = field(http::field::accept),
+           .if_none_match = field(http::field::if_none_match),
            .preflight_method = field(http::field::access_control_request_method),
            .preflight_headers = field(http::field::access_control_request_headers)};
   if (message.count(http::field::host) > 1) return Fail(400, "two Host headers");

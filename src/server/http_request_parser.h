@@ -26,6 +26,7 @@ struct HttpHead {
   std::string request_id;
   std::string content_type;
   std::string accept;
+  std::string if_none_match;
   std::string preflight_method;   // Access-Control-Request-Method
   std::string preflight_headers;  // Access-Control-Request-Headers
 };

@@ -19,17 +19,20 @@ constexpr std::string_view kPermissions =
 
 }  // namespace
 
-std::optional<HttpResponse> FindWebFile(std::string_view path) {
+std::optional<HttpResponse> FindWebFile(std::string_view path, std::string_view if_none_match) {
   const std::string_view name = path.empty() || path == "/" ? "/index.html" : path;
   const auto files = WebFiles();
   const auto file = std::ranges::lower_bound(files, name, {}, &WebFile::path);
   if (file == files.end() || file->path != name) return std::nullopt;
-  return HttpResponse{.status = 200,
-                      .content_type = std::string(file->content_type),
-                      .body = std::string(file->bytes),
+  const std::string tag = "\"" + std::string(file->sha256.substr(0, 32)) + "\"";
+  // A list of tags, weak or not, or *: quotes stand only around tags, so that a search is exact.
+  const bool is_known = if_none_match == "*" || if_none_match.find(tag) != std::string_view::npos;
+  return HttpResponse{.status = is_known ? 304 : 200,
+                      .content_type = is_known ? "" : std::string(file->content_type),
+                      .body = is_known ? "" : std::string(file->bytes),
                       .headers = {
                           {"Cache-Control", "no-cache"},
-                          {"ETag", "\"" + std::string(file->sha256.substr(0, 32)) + "\""},
+                          {"ETag", tag},
                           {"Content-Security-Policy", std::string(kContentSecurityPolicy)},
                           {"X-Content-Type-Options", "nosniff"},
                           {"X-Frame-Options", "DENY"},

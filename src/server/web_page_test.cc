@@ -94,6 +94,18 @@ TEST(WebPage, ETagsFollowTheBytes) {
   }
 }
 
+TEST(WebPage, ABrowserThatHasTheFileIsNotSentItAgain) {
+  const auto first = FindWebFile("/app.js");
+  const std::string tag = Header(*first, "ETag");
+  for (const std::string& known : {tag, "W/" + tag, "\"other\", " + tag, std::string("*")}) {
+    const auto again = FindWebFile("/app.js", known);
+    EXPECT_EQ(again->status, 304) << known;
+    EXPECT_TRUE(again->body.empty() && again->content_type.empty()) << known;
+    EXPECT_EQ(Header(*again, "ETag"), tag);
+  }
+  EXPECT_EQ(FindWebFile("/app.js", Header(*FindWebFile("/"), "ETag"))->status, 200);
+}
+
 // What the policy would block anyway must not be there to begin with; and no file may name another
 // host but in an XML namespace.
 TEST(WebPage, NoFileReachesOutside) {
