@@ -29,7 +29,7 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 
 def request_bytes(path, body, length=None, extra=""):
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
     size = len(body) if length is None else length
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n{extra}\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n{extra}\r\n"
     return head.encode() + body
 
 
@@ -162,7 +162,7 @@ class Chaos:
 
     def speaks_no_http(self):
         s = self.connect()
-        lines = [b"GET", b"POST /v1/completions HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 5000,
+        lines = [b"GET", b"POST /v1/completions HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"A: b\r\n" * 5000,
                  b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
                  b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", self.random.randbytes(500)]  # fmt: skip
         if self.send(s, self.random.choice(lines)):

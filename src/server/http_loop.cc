@@ -61,6 +61,9 @@ void HttpLoop::Adopt(tcp::socket socket) {
     try {
       connection = MakeWire(std::move(moved), tls_.get(), service_, shared_from_this());
       connections_.insert(connection);
+    } catch (const boost::system::system_error&) {  // the client is gone already
+      --num_connections_;
+      return;
     } catch (const std::exception& error) {
       --num_connections_;
       log::error("a connection could not be set up: {}", error.what());
