@@ -54,7 +54,7 @@ class Chaos:
         s.close()
 
     def status(self, s):
-        """The status of the answer, or none where the server hung up first."""
+        """The status of the answer; none where the server hung up first, or this client loses its patience: an answer may be long."""
         try:
             head = b""
             while b"\r\n" not in head:
@@ -62,7 +62,7 @@ class Chaos:
                 if not piece:
                     return None
                 head += piece
-        except (ConnectionError, BrokenPipeError):
+        except (ConnectionError, TimeoutError):
             return None
         return int(head.split(b" ", 2)[1])
 
@@ -94,7 +94,7 @@ class Chaos:
 
     def honest(self, expected):
         which = self.random.randrange(len(HONEST))
-        status, body, _ = self.server.ask("/v1/completions", {"model": "nano", **HONEST[which]}, timeout=PATIENCE_S * 4)
+        status, body, _ = self.server.ask("/v1/completions", {"model": "nano", **HONEST[which]}, timeout=PATIENCE_S * 10)
         if status == 429:
             return
         texts = [choice["text"] for choice in json.loads(body)["choices"]] if status == 200 else body
@@ -133,8 +133,8 @@ class Chaos:
         try:
             while time.monotonic() < end and s.recv(self.random.randint(1, 64)):
                 time.sleep(0.02)
-        except ConnectionError:
-            pass
+        except (ConnectionError, TimeoutError):
+            pass  # nothing came for long: others are served, and this client gives up
         self.hang_up(s)
 
     def speaks_nonsense(self):
@@ -166,12 +166,9 @@ class Chaos:
                  b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
                  b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", self.random.randbytes(500)]  # fmt: skip
         if self.send(s, self.random.choice(lines)):
-            s.settimeout(self.random.random() + 0.01)
-            try:
-                status = self.status(s)
-                assert status is None or status in (200, 400, 404, 405, 408, 411, 413, 414, 417, 431, 501, 505), status
-            except TimeoutError:
-                pass  # it waits for the rest
+            s.settimeout(self.random.random() + 0.01)  # it may wait for the rest
+            status = self.status(s)
+            assert status in (200, 400, 404, 405, 408, 411, 413, 414, 417, 431, 501, 505, None), status
         self.hang_up(s)
 
     def asks_too_much(self):
