@@ -93,7 +93,7 @@ void WarnOfPitfalls(const DpoConfig& config, const std::vector<PreferenceSource>
     log::warn("dpo.label_smoothing means nothing to this loss: it is for sigmoid and robust");
 }
 
-bool Train(const DpoConfig& config, const RunOptions& options, const BaseModel& base,
+bool Train(const DpoConfig& config, const RunControl& options, const BaseModel& base,
            const std::vector<PreferenceSource>& train, const std::vector<PreferenceSource>& valid,
            const std::vector<ReferencePair>& references, Trainer& trainer, Device& device) {
   DpoTask task(config, Refer(train, valid, references));
@@ -105,7 +105,7 @@ bool Train(const DpoConfig& config, const RunOptions& options, const BaseModel& 
 
 }  // namespace
 
-bool Dpo(const DpoConfig& config, const RunOptions& options, Device& device, BackwardOps& ops) {
+bool Dpo(const DpoConfig& config, const RunControl& options, Device& device, BackwardOps& ops) {
   const bool goes_on = BeginRun(options);
   const BaseModel base(config.model);
   const ModelConfig model = base.config();

@@ -12,6 +12,6 @@ namespace cadre {
 // what Run leaves, router-drift.json as Sft, and reference.jsonl (align/reference_cache.h). Returns
 // whether all steps are done; false also when stopped before the first. Throws Error for bad data,
 // and for a model that drops tokens: what it gives an answer depends on what shares the batch.
-bool Dpo(const DpoConfig& config, const RunOptions& options, Device& device, BackwardOps& ops);
+bool Dpo(const DpoConfig& config, const RunControl& options, Device& device, BackwardOps& ops);
 
 }  // namespace cadre

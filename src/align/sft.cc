@@ -6,7 +6,7 @@
 
 namespace cadre {
 
-bool Sft(const SftConfig& config, const RunOptions& options, Device& device, BackwardOps& ops) {
+bool Sft(const SftConfig& config, const RunControl& options, Device& device, BackwardOps& ops) {
   BeginRun(options);
   const BaseModel base(config.model);
   const ModelConfig model = base.config();

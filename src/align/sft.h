@@ -12,6 +12,6 @@ namespace cadre {
 // step. The loss of a step is the mean over all its learnt tokens, however they lie in samples: a
 // long answer counts for more than a short one, and parts of a step (micro_tokens) make no
 // difference. Returns whether all steps are done. Throws Error for bad data.
-bool Sft(const SftConfig& config, const RunOptions& options, Device& device, BackwardOps& ops);
+bool Sft(const SftConfig& config, const RunControl& options, Device& device, BackwardOps& ops);
 
 }  // namespace cadre

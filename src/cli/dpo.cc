@@ -28,7 +28,7 @@ void AddDpoCommand(CLI::App& app) {
       "run goes on with --resume and ends in the same weights.",
       DpoConfigKeys(),
       [](const Json& json, const std::vector<std::string>& settings, const std::string& name,
-         const RunOptions& options, Device& device, BackwardOps& ops) {
+         const RunControl& options, Device& device, BackwardOps& ops) {
         DpoConfig config = ParseDpoConfig(json, settings, name);
         config.model = ResolveModel(config.model);
         return Dpo(config, options, device, ops);

@@ -27,7 +27,7 @@ void AddSftCommand(CLI::App& app) {
       "router-drift.json. A\nkilled run goes on with --resume\nand ends in the same weights.",
       SftConfigKeys(),
       [](const Json& json, const std::vector<std::string>& settings, const std::string& name,
-         const RunOptions& options, Device& device, BackwardOps& ops) {
+         const RunControl& options, Device& device, BackwardOps& ops) {
         SftConfig config = ParseSftConfig(json, settings, name);
         config.model = ResolveModel(config.model);
         return Sft(config, options, device, ops);

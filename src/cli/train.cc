@@ -16,7 +16,7 @@ void AddTrainCommand(CLI::App& app) {
       "--resume and ends in the same\nweights.",
       TrainConfigKeys(),
       [](const Json& json, const std::vector<std::string>& settings, const std::string& name,
-         const RunOptions& options, Device& device, BackwardOps& ops) {
+         const RunControl& options, Device& device, BackwardOps& ops) {
         return Pretrain(ParseTrainConfig(json, settings, name), options, device, ops);
       });
 }

@@ -30,7 +30,7 @@ void Train(const TrainingOptions& options, const TrainingCommand& run) {
   const auto device = MakeCpuDevice(isa, threads);
   const auto ops = MakeCpuBackward(isa, threads);
   const Interrupt interrupt;
-  RunOptions run_options{
+  RunControl run_options{
       .out = options.out, .resume = options.resume, .stop = &Interrupt::flag(), .on_metrics = {}};
   if (options.json) {
     run_options.on_metrics = [](const std::string& line) {

@@ -19,7 +19,7 @@ namespace cadre {
 // whether all steps are done.
 using TrainingCommand = std::function<bool(
     const Json& json, const std::vector<std::string>& settings, const std::string& name,
-    const RunOptions& options, Device& device, BackwardOps& ops)>;
+    const RunControl& options, Device& device, BackwardOps& ops)>;
 
 // Adds the command. `about` is what its help says before the list of configuration keys.
 void AddTrainingCommand(CLI::App& app, const char* name, const char* description,

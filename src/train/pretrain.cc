@@ -129,7 +129,7 @@ class PretrainTask : public Task {
 
 }  // namespace
 
-bool Pretrain(const TrainConfig& config, const RunOptions& options, Device& device,
+bool Pretrain(const TrainConfig& config, const RunControl& options, Device& device,
               BackwardOps& ops) {
   BeginRun(options);
   const Tokenizer tokenizer = RunTokenizer(config, options.out, device.threads().num_threads());

@@ -9,7 +9,7 @@ namespace cadre {
 
 // Leaves in options.out: tokenizer.model, and what Run leaves. Returns whether all steps are done.
 // Throws Error for bad data, and when `out` holds a run and resume is false.
-bool Pretrain(const TrainConfig& config, const RunOptions& options, Device& device,
+bool Pretrain(const TrainConfig& config, const RunControl& options, Device& device,
               BackwardOps& ops);
 
 }  // namespace cadre

@@ -58,7 +58,7 @@ void SaveFinal(const Model& model, const RunConfig& config, const RunText& text,
 class Steps {
  public:
   Steps(Trainer& trainer, Task& task, const RunConfig& config, const RunText& text,
-        const RunOptions& options, ThreadPool& threads)
+        const RunControl& options, ThreadPool& threads)
       : trainer_(trainer),
         task_(task),
         config_(config),
@@ -157,7 +157,7 @@ class Steps {
   Task& task_;
   const RunConfig& config_;
   const RunText& text_;
-  const RunOptions& options_;
+  const RunControl& options_;
   ThreadPool& threads_;
   TrainingCheckpoints checkpoints_;
   RunProgress progress_;
@@ -166,7 +166,7 @@ class Steps {
 
 }  // namespace
 
-bool BeginRun(const RunOptions& options) {
+bool BeginRun(const RunControl& options) {
   const bool any = TrainingCheckpoints(options.out + "/checkpoints").Any();
   if (any && !options.resume) {
     throw Error("{}: holds a run already; go on with --resume, or choose another --out",
@@ -177,7 +177,7 @@ bool BeginRun(const RunOptions& options) {
 }
 
 bool Run(Trainer& trainer, Task& task, const RunConfig& config, const RunText& text,
-         const RunOptions& options, ThreadPool& threads) {
+         const RunControl& options, ThreadPool& threads) {
   return Steps(trainer, task, config, text, options, threads).Go();
 }
 

@@ -12,7 +12,7 @@
 
 namespace cadre {
 
-struct RunOptions {
+struct RunControl {
   std::string out;      // folder of the run
   bool resume = false;  // go on from the newest checkpoint, or from the start when there is none
   const std::atomic<bool>* stop = nullptr;  // set: checkpoint after this step and return
@@ -28,7 +28,7 @@ struct RunText {
 
 // Makes the run's folder. Throws Error when it holds a run and `resume` is false. Returns whether
 // it holds one. To be called before anything is written or computed.
-bool BeginRun(const RunOptions& options);
+bool BeginRun(const RunControl& options);
 
 // From the trainer's present weights, or the newest checkpoint's. Leaves in `out`: metrics.jsonl,
 // checkpoints/, best/ (the model of the best validation, a Hugging Face folder), and when all steps
@@ -36,6 +36,6 @@ bool BeginRun(const RunOptions& options);
 // whether that is so. Throws Error for a loss that is no number, and for files that cannot be
 // written: then the newest checkpoint stands.
 bool Run(Trainer& trainer, Task& task, const RunConfig& config, const RunText& text,
-         const RunOptions& options, ThreadPool& threads);
+         const RunControl& options, ThreadPool& threads);
 
 }  // namespace cadre

@@ -47,6 +47,14 @@ TEST(TrainingBatch, ShiftsTargetsByOne) {
   EXPECT_EQ(batch.num_sequences, 0);
 }
 
+TEST(TrainingBatch, LeavesOutTargetsThatAreNotLearnt) {
+  TrainingBatch batch;
+  batch.AddSequence(std::vector<int32_t>{5, 6, 7, 8}, std::vector<uint8_t>{0, 0, 1, 1});
+  EXPECT_EQ(batch.ids, (std::vector<int32_t>{5, 6, 7}));
+  EXPECT_EQ(batch.targets, (std::vector<int32_t>{-1, 7, 8}));
+  EXPECT_EQ(batch.CountTargets(), 2);
+}
+
 TEST(Trainer, InitialisesMatricesWithTheDeviationAskedFor) {
   ModelConfig config = TinyConfig();
   config.dim = 64;
