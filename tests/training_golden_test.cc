@@ -101,7 +101,7 @@ TEST_P(TrainingGolden, TenStepsMatch) {
       EXPECT_NEAR(got, want, 1e-4 * std::abs(want)) << name << " of step " << step;
     };
     relative(result.loss, "loss");
-    relative(result.cross_entropy, "cross_entropy");
+    relative(result.objective, "cross_entropy");
     relative(result.balance, "aux_loss");
   }
   const auto final_weights =

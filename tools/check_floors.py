@@ -22,9 +22,10 @@ FLOORS = {
     "engine": {"base", "tensor", "ops", "formats", "text", "grammar", "model"},
     "quantize": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
     "train": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
+    "align": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine", "train"},
     "eval": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
     "server": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
-    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "grammar", "model", "engine", "quantize", "train", "eval", "server", "hub"},
+    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "grammar", "model", "engine", "quantize", "train", "align", "eval", "server", "hub"},
 }
 # Within the model floor only these files know file formats.
 MODEL_FILES_WITH_FORMATS = re.compile(r"(load|save|config_files|config_gguf)(_test)?\.(h|cc)$|_test\.cc$")

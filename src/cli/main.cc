@@ -60,6 +60,8 @@ int Run(int argc, char** argv) {
   AddPerplexityCommand(app);
   AddBenchCommand(app);
   AddTrainCommand(app);
+  AddSftCommand(app);
+  AddDpoCommand(app);
   try {
     app.parse(argc, argv);
     if (app.get_subcommands().empty()) {

@@ -195,7 +195,7 @@ std::vector<std::string> CheckVocabulary(const TextSource& text, const ModelConf
 }
 
 OpenedModel OpenModel(const std::string& path, TextNeed need) {
-  OpenedModel opened{LoadedModel::Load(path), {}, {}, {}};
+  OpenedModel opened{LoadedModel::Load(path), {}, {}, {}, {}};
   opened.warnings = opened.model.warnings();
   if (need == TextNeed::kNone) return opened;
   auto text = FindText(opened.model.checkpoint());
@@ -205,7 +205,9 @@ OpenedModel OpenModel(const std::string& path, TextNeed need) {
   if (need == TextNeed::kChat) {
     const ChatFormat format = ChooseChatFormat(text->vocabulary, text->chat_template);
     opened.chat_version = format.version;
-    if (!format.warning.empty())
+    if (format.warning.empty())
+      opened.chat_template = text->chat_template;
+    else
       opened.warnings.push_back(fmt::format("{}: {}", text->file, format.warning));
   }
   opened.tokenizer.emplace(std::move(text->vocabulary), text->file);

@@ -50,6 +50,7 @@ struct OpenedModel {
   LoadedModel model;
   std::optional<Tokenizer> tokenizer;       // unless kNone
   std::optional<ChatVersion> chat_version;  // with kChat
+  std::string chat_template;                // with kChat: one that writes this version, or empty
   std::vector<std::string> warnings;        // a sentence each, for the user
 };
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/json_fwd.h"
-#include "hub/digest.h"
+#include "base/digest.h"
 
 namespace cadre {
 

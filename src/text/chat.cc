@@ -39,6 +39,8 @@ Conversation Normalise(std::span<const Message> messages, const ChatOptions& opt
       merged.push_back(message);
     } else {
       Message& last = merged.back();
+      if (last.role == Role::kAssistant && last.trained != message.trained)
+        throw Error("neighbouring assistant messages make one turn but only one is to be trained");
       AppendParagraph(last.content, message.content);
       last.tool_calls.insert(last.tool_calls.end(), message.tool_calls.begin(),
                              message.tool_calls.end());
@@ -133,7 +135,7 @@ class ChatEncoder {
   }
 
   void AddAssistant(const Message& message) {
-    by_assistant_ = true;
+    trained_ = message.trained;
     if (!message.tool_calls.empty()) {
       AddControl("[TOOL_CALLS]");
       AddText(ToolCallsJson(message.tool_calls, version_));
@@ -144,7 +146,7 @@ class ChatEncoder {
       AddText(content.substr(0, content.find_last_not_of(' ') + 1));
     }
     if (!message.prefix) AddSpecial(tokenizer_.eos_id(), "EOS");
-    by_assistant_ = false;
+    trained_ = false;
   }
 
   void AddToolResult(const Message& message) {
@@ -164,12 +166,12 @@ class ChatEncoder {
  private:
   void Append(std::span<const int32_t> ids) {
     chat_.ids.insert(chat_.ids.end(), ids.begin(), ids.end());
-    chat_.from_assistant.insert(chat_.from_assistant.end(), ids.size(), by_assistant_ ? 1 : 0);
+    chat_.trained.insert(chat_.trained.end(), ids.size(), trained_ ? 1 : 0);
   }
 
   const Tokenizer& tokenizer_;
   ChatVersion version_;
-  bool by_assistant_ = false;
+  bool trained_ = false;
   EncodedChat chat_;
 };
 

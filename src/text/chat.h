@@ -30,6 +30,7 @@ struct Message {
   std::string tool_call_id = {};          // tool only: the call that this answers; v3 needs it
   std::string name = {};                  // tool only: the function's name; v2 needs it
   bool prefix = false;                    // a last assistant message that the model is to continue
+  bool trained = true;                    // assistant only: what training is to learn
 };
 
 struct ToolDefinition {
@@ -50,9 +51,9 @@ struct ChatOptions {
 extern const std::string_view kSafePrompt;
 
 struct EncodedChat {
-  std::vector<int32_t> ids;             // BOS first
-  std::vector<uint8_t> from_assistant;  // [ids]: 1 where the assistant wrote the id (its EOS too),
-                                        // so where training learns
+  std::vector<int32_t> ids;      // BOS first
+  std::vector<uint8_t> trained;  // [ids]: 1 where a `trained` message of the assistant wrote the id
+                                 // (its EOS too)
 };
 
 // Throws Error("messages[{i}]: ...") for a conversation that the version cannot say, Error for a

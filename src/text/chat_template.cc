@@ -112,6 +112,20 @@ std::string_view TemplateName(TemplateKind kind) {
   return "one that is not known here";
 }
 
+std::string_view TemplateOf(ChatVersion version) {
+  if (version != ChatVersion::kV1) return "";
+  // The system text goes before the first user's; a space before an answer is its first piece's.
+  return "{{ bos_token }}{% set ns = namespace(system='') %}{% for message in messages %}"
+         "{% if message['role'] == 'system' %}"
+         "{% set ns.system = ns.system + message['content'] + '\\n\\n' %}"
+         "{% elif message['role'] == 'user' %}"
+         "{{ '[INST] ' + ns.system + message['content'] + ' [/INST]' }}{% set ns.system = '' %}"
+         "{% elif message['role'] == 'assistant' %}"
+         "{% generation %}{{ ' ' + message['content'] + eos_token }}{% endgeneration %}"
+         "{% else %}{{ raise_exception('roles are system, user and assistant') }}{% endif %}"
+         "{% endfor %}";
+}
+
 ChatFormat ChooseChatFormat(const Vocabulary& vocabulary, std::string_view chat_template) {
   ChatFormat format{VersionOf(vocabulary), {}};
   const TemplateKind kind = RecogniseTemplate(chat_template);

@@ -36,6 +36,10 @@ TemplateKind RecogniseTemplate(std::string_view chat_template);
 // "Mistral's v3", "ChatML": for messages.
 std::string_view TemplateName(TemplateKind kind);
 
+// A template (Jinja) that writes the version, for a model that is to be published with one: v1
+// only, empty for the others. Its {% generation %} marks are what the assistant wrote.
+std::string_view TemplateOf(ChatVersion version);
+
 struct ChatFormat {
   ChatVersion version = ChatVersion::kV1;
   std::string

@@ -205,9 +205,9 @@ TEST_F(Chat, MarksWhatTheAssistantWrote) {
   const EncodedChat chat =
       EncodeChatForTraining(V1(), ChatVersion::kV1, messages, {}, {.for_training = true});
   const size_t reply = V1().Encode("two of eight").size() + 1;
-  ASSERT_EQ(chat.ids.size(), chat.from_assistant.size());
+  ASSERT_EQ(chat.ids.size(), chat.trained.size());
   for (size_t i = 0; i < chat.ids.size(); ++i)
-    EXPECT_EQ(chat.from_assistant[i], i + reply >= chat.ids.size() ? 1 : 0);
+    EXPECT_EQ(chat.trained[i], i + reply >= chat.ids.size() ? 1 : 0);
 }
 
 TEST_F(Chat, BeginsWithAnEmptyUserTurnWhenNobodySpokeFirst) {

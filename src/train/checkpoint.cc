@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <map>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -51,13 +52,34 @@ std::string DifferentKey(const std::string& ours, const std::string& theirs) {
   return "its configuration";
 }
 
+std::string ProgressText(const RunProgress& progress) {
+  return OrderedJson{{"best_score", progress.best_score},
+                     {"best_step", progress.best_step},
+                     {"worse_since", progress.worse_since}}
+      .dump();
+}
+
+RunProgress ParseProgress(const std::string& text, const std::string& name) {
+  const Json json = ParseJson(text, name);
+  constexpr int64_t kMany = int64_t{1} << 60;
+  RunProgress progress;
+  if (!json.is_object()) throw Error("{}: its progress must be a JSON object", name);
+  progress.best_score = JsonNumber(json, "best_score", progress.best_score, name);
+  progress.best_step = JsonInt(json, "best_step", 0, 0, kMany, name);
+  progress.worse_since = JsonInt(json, "worse_since", 0, 0, kMany, name);
+  return progress;
+}
+
 }  // namespace
 
-void TrainingCheckpoints::Save(Trainer& trainer, const std::string& fingerprint) const {
+void TrainingCheckpoints::Save(Trainer& trainer, const std::string& fingerprint,
+                               const RunProgress& progress) const {
   fs::create_directories(folder_);
   const std::string path = fmt::format("{}/{}{:08}{}", folder_, kPrefix, trainer.step(), kSuffix);
-  SafetensorsWriter writer(path,
-                           {{"step", std::to_string(trainer.step())}, {"config", fingerprint}});
+  std::map<std::string, std::string> metadata = {{"step", std::to_string(trainer.step())},
+                                                 {"config", fingerprint}};
+  if (progress.best_step > 0) metadata["progress"] = ProgressText(progress);
+  SafetensorsWriter writer(path, metadata);
   const std::pair<const char*, std::span<float>> arenas[] = {{"weights", trainer.weights()},
                                                              {"moment1", trainer.moment1()},
                                                              {"moment2", trainer.moment2()}};
@@ -72,7 +94,8 @@ void TrainingCheckpoints::Save(Trainer& trainer, const std::string& fingerprint)
 
 bool TrainingCheckpoints::Any() const { return !Finished(folder_).empty(); }
 
-bool TrainingCheckpoints::Restore(Trainer& trainer, const std::string& fingerprint) const {
+bool TrainingCheckpoints::Restore(Trainer& trainer, const std::string& fingerprint,
+                                  RunProgress* progress) const {
   const auto paths = Finished(folder_);
   if (paths.empty()) return false;
   const std::string path = paths.back();
@@ -102,6 +125,9 @@ bool TrainingCheckpoints::Restore(Trainer& trainer, const std::string& fingerpri
     std::memcpy(values.data(), entry->data.data(), values.size_bytes());
   }
   trainer.set_step(step);
+  const auto progress_text = metadata.find("progress");
+  if (progress != nullptr && progress_text != metadata.end())
+    *progress = ParseProgress(progress_text->second, path);
   return true;
 }
 

@@ -3,11 +3,19 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include "train/trainer.h"
 
 namespace cadre {
+
+// What a run knows beside its weights: how its validations went.
+struct RunProgress {
+  double best_score = std::numeric_limits<double>::infinity();  // lower is better
+  int64_t best_step = 0;                                        // 0: none yet
+  int64_t worse_since = 0;                                      // validations since the best one
+};
 
 class TrainingCheckpoints {
  public:
@@ -16,11 +24,13 @@ class TrainingCheckpoints {
 
   // Writes step-NNNNNNNN.safetensors, then removes all but the newest two, and what killed runs
   // left unfinished.
-  void Save(Trainer& trainer, const std::string& fingerprint) const;
+  void Save(Trainer& trainer, const std::string& fingerprint,
+            const RunProgress& progress = {}) const;
 
   // Restores the newest checkpoint; false when there is none. Throws Error when it was made with
   // another fingerprint or does not fit the trainer's model.
-  bool Restore(Trainer& trainer, const std::string& fingerprint) const;
+  bool Restore(Trainer& trainer, const std::string& fingerprint,
+               RunProgress* progress = nullptr) const;
 
   bool Any() const;
 

@@ -53,6 +53,21 @@ TEST_F(Checkpoints, GiveBackWeightsMomentsAndStep) {
   EXPECT_EQ(other.trainer.step(), 2);
 }
 
+TEST_F(Checkpoints, RememberHowValidationsWent) {
+  TinyRun run;
+  checkpoints_.Save(run.trainer, kFingerprint,
+                    {.best_score = 1.0 / 3, .best_step = 7, .worse_since = 2});
+  RunProgress progress;
+  ASSERT_TRUE(checkpoints_.Restore(run.trainer, kFingerprint, &progress));
+  EXPECT_EQ(progress.best_score, 1.0 / 3);
+  EXPECT_EQ(progress.best_step, 7);
+  EXPECT_EQ(progress.worse_since, 2);
+  checkpoints_.Save(run.trainer, kFingerprint);
+  RunProgress none;
+  ASSERT_TRUE(checkpoints_.Restore(run.trainer, kFingerprint, &none));
+  EXPECT_EQ(none.best_step, 0);
+}
+
 TEST_F(Checkpoints, AreNoneBeforeTheFirst) {
   TinyRun run, untouched;
   EXPECT_FALSE(checkpoints_.Any());

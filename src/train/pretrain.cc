@@ -1,23 +1,16 @@
 #include "train/pretrain.h"
 
-#include <cmath>
 #include <filesystem>
 #include <numbers>
 
 #include "base/atomic_file.h"
-#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mapped_file.h"
-#include "base/progress.h"
-#include "engine/save_text.h"
-#include "model/save.h"
 #include "text/sentencepiece_model.h"
 #include "text/tokenizer_trainer.h"
-#include "train/checkpoint.h"
 #include "train/dataset.h"
 #include "train/documents.h"
-#include "train/metrics.h"
 
 namespace cadre {
 namespace {
@@ -63,137 +56,98 @@ struct ValidationGroup {
   Dataset data;
 };
 
-// Loss and bits per byte of the first `max_tokens` of each group (0: all).
-OrderedJson Validate(Trainer& trainer, const std::vector<ValidationGroup>& groups,
-                     const TrainConfig& config, int64_t max_tokens) {
-  OrderedJson result;
-  TrainingBatch batch;
-  for (const auto& group : groups) {
+class PretrainTask : public Task {
+ public:
+  PretrainTask(const TrainConfig& config, const Tokenizer& tokenizer, ThreadPool& threads)
+      : config_(config), data_(Read(config.train_files, tokenizer, threads)) {
+    for (const auto& [name, files] : config.valid_files)
+      groups_.push_back({name, Read(files, tokenizer, threads)});
+  }
+
+  const Dataset& data() const { return data_; }
+
+  void FillBatches(int64_t step, std::vector<TrainingBatch>& batches) override {
+    batches.resize(1);
+    data_.FillBatch(step, config_.batch_tokens, config_.seed, batches[0]);
+    tokens_ = (step + 1) * config_.batch_tokens;
+  }
+
+  Objective& objective() override { return objective_; }
+
+  void AddMetrics(const StepResult& result, OrderedJson& line) override {
+    line["tokens"] = tokens_;
+    line["cross_entropy"] = result.objective;
+  }
+
+  std::optional<Validation> Validate(Trainer& trainer, bool is_last) override {
+    if (groups_.empty()) return std::nullopt;
+    Validation validation;
+    for (const auto& group : groups_)
+      validation.figures[group.name] = ValidateGroup(trainer, group, is_last, validation.score);
+    validation.score /= static_cast<double>(groups_.size());
+    return validation;
+  }
+
+ private:
+  Dataset Read(const std::vector<std::string>& files, const Tokenizer& tokenizer,
+               ThreadPool& threads) const {
+    return Dataset(InFolder(config_.data_folder, files), tokenizer, config_.segment_tokens,
+                   threads);
+  }
+
+  // Loss and bits per byte of the first validate_tokens (all of them where that is 0, or in the
+  // end). To `score` is added the loss of the first validate_tokens.
+  OrderedJson ValidateGroup(Trainer& trainer, const ValidationGroup& group, bool is_last,
+                            double& score) const {
     double nats = 0;
     int64_t targets = 0;
+    std::optional<double> first_loss;
+    TrainingBatch batch;
     for (size_t segment = 0; segment < group.data.num_segments();) {
-      segment = group.data.FillInOrder(segment, config.batch_tokens, batch);
+      segment = group.data.FillInOrder(segment, config_.batch_tokens, batch);
       nats += trainer.Evaluate(batch);
       targets += static_cast<int64_t>(batch.ids.size());
-      if (max_tokens > 0 && targets >= max_tokens) break;
+      if (config_.validate_tokens == 0 || targets < config_.validate_tokens) continue;
+      if (!first_loss) first_loss = nats / static_cast<double>(targets);
+      if (!is_last) break;
     }
+    const double loss = nats / static_cast<double>(targets);
+    score += first_loss.value_or(loss);
     const double share =
         static_cast<double>(targets) / static_cast<double>(group.data.tokens_per_epoch());
     const double bytes = share * static_cast<double>(group.data.text_bytes());
-    result[group.name] = {{"loss", nats / static_cast<double>(targets)},
-                          {"bits_per_byte", nats / std::numbers::ln2 / bytes},
-                          {"tokens", targets}};
+    return {
+        {"loss", loss}, {"bits_per_byte", nats / std::numbers::ln2 / bytes}, {"tokens", targets}};
   }
-  return result;
-}
 
-double Rounded(double value, double unit) { return std::round(value / unit) * unit; }
-
-OrderedJson StepMetrics(const Trainer& trainer, const TrainConfig& config, const StepResult& result,
-                        double lr, double seconds) {
-  OrderedJson line;
-  line["step"] = trainer.step();
-  line["tokens"] = trainer.step() * config.batch_tokens;
-  line["loss"] = result.loss;
-  line["cross_entropy"] = result.cross_entropy;
-  line["balance"] = result.balance;
-  line["lr"] = lr;
-  line["grad_norm"] = result.grad_norm;
-  line["tokens_per_s"] = Rounded(static_cast<double>(config.batch_tokens) / seconds, 0.1);
-  const auto num_experts = static_cast<size_t>(config.model.router.num_experts);
-  OrderedJson loads = OrderedJson::array();
-  for (size_t l = 0; l < result.layer_load.size(); l += num_experts) {
-    OrderedJson layer = OrderedJson::array();
-    for (size_t e = 0; e < num_experts; ++e) {
-      layer.push_back(
-          Rounded(result.layer_load[l + e] / static_cast<double>(config.model.router.top_k), 1e-4));
-    }
-    loads.push_back(std::move(layer));
-  }
-  line["expert_load"] = std::move(loads);
-  return line;
-}
-
-void SaveModel(Trainer& trainer, const TrainConfig& config, const Tokenizer& tokenizer,
-               ThreadPool& threads, const std::string& out) {
-  const std::string folder = out + "/model";
-  fs::create_directories(folder);
-  const Model model = trainer.layout().Bind(trainer.weights().data());
-  SaveSafetensors(model, HuggingFaceFloats(), threads, folder);
-  SaveTextFiles(tokenizer.vocabulary(), "", folder);
-  const SaveOptions gguf = {.layout = {}, .type_of = [&](const PlannedTensor& tensor) {
-                              return UniformType(tensor, config.gguf_type, TensorLayout::kGguf);
-                            }};
-  SaveGguf(
-      model, gguf, threads,
-      [&](GgufWriter& writer) { SetTextMetadata(tokenizer.vocabulary(), "", writer); }, config.name,
-      fmt::format("{}/{}.gguf", out, config.name));
-}
+  const TrainConfig& config_;
+  Dataset data_;
+  std::vector<ValidationGroup> groups_;
+  CrossEntropy objective_;
+  int64_t tokens_ = 0;
+};
 
 }  // namespace
 
-bool Pretrain(const TrainConfig& config, const PretrainOptions& options, Device& device,
+bool Pretrain(const TrainConfig& config, const RunControl& options, Device& device,
               BackwardOps& ops) {
-  const TrainingCheckpoints checkpoints(options.out + "/checkpoints");
-  if (checkpoints.Any() && !options.resume) {
-    throw Error("{}: holds a run already; go on with --resume, or choose another --out",
-                options.out);
-  }
-  fs::create_directories(options.out);
+  BeginRun(options);
   const Tokenizer tokenizer = RunTokenizer(config, options.out, device.threads().num_threads());
   ModelConfig model = config.model;
   model.vocab_size = tokenizer.vocab_size();
   model.bos_id = tokenizer.bos_id();
   model.eos_ids = {tokenizer.eos_id()};
-  const Dataset data(InFolder(config.data_folder, config.train_files), tokenizer,
-                     config.segment_tokens, device.threads());
-  std::vector<ValidationGroup> groups;
-  for (const auto& [name, files] : config.valid_files) {
-    groups.push_back({name, Dataset(InFolder(config.data_folder, files), tokenizer,
-                                    config.segment_tokens, device.threads())});
-  }
+  PretrainTask task(config, tokenizer, device.threads());
   Trainer trainer(model, config.optimiser, device, ops);
   trainer.Initialise(config.seed, config.init_sigma);
-  checkpoints.Restore(trainer, config.fingerprint);
-  if (trainer.step() > config.steps) {
-    throw Error("{}: is at step {} already, beyond the {} of train.steps", options.out,
-                trainer.step(), config.steps);
-  }
+  const auto tokens = static_cast<double>(task.data().tokens_per_epoch());
   log::info(
-      "{} documents, {:.2f} M tokens, {:.2f} bytes per token; {:.2f} M parameters, {:.2f} M "
-      "active; step {} of {}",
-      data.num_documents(), static_cast<double>(data.tokens_per_epoch()) / 1e6,
-      static_cast<double>(data.text_bytes()) / static_cast<double>(data.tokens_per_epoch()),
+      "{} documents, {:.2f} M tokens, {:.2f} bytes per token; {:.2f} M parameters, {:.2f} M active",
+      task.data().num_documents(), tokens / 1e6,
+      static_cast<double>(task.data().text_bytes()) / tokens,
       static_cast<double>(model.TotalParameters()) / 1e6,
-      static_cast<double>(model.ActiveParameters()) / 1e6, trainer.step(), config.steps);
-
-  MetricsLog metrics(options.out + "/metrics.jsonl", trainer.step(), options.on_metrics);
-  Progress progress(config.name, config.steps, trainer.step());
-  TrainingBatch batch;
-  while (trainer.step() < config.steps) {
-    const Stopwatch watch;
-    data.FillBatch(trainer.step(), config.batch_tokens, config.seed, batch);
-    const double lr = config.schedule.LearningRate(trainer.step() + 1);
-    const StepResult result = trainer.Step(batch, lr);
-    if (!std::isfinite(result.loss))
-      throw Error("loss is {} at step {}: lower train.lr", result.loss, trainer.step());
-    const double seconds = watch.Seconds();
-    OrderedJson line = StepMetrics(trainer, config, result, lr, seconds);
-    const bool last = trainer.step() == config.steps;
-    if (!groups.empty() && (last || trainer.step() % config.validate_every == 0)) {
-      line["valid"] = Validate(trainer, groups, config, last ? 0 : config.validate_tokens);
-    }
-    metrics.Write(line);
-    progress.Update(trainer.step(),
-                    fmt::format("loss {:.3f}  {:.0f} tokens/s", result.loss,
-                                static_cast<double>(config.batch_tokens) / seconds));
-    const bool stop = options.stop != nullptr && options.stop->load();
-    if (last || stop || trainer.step() % config.checkpoint_every == 0)
-      checkpoints.Save(trainer, config.fingerprint);
-    if (stop && !last) return false;
-  }
-  SaveModel(trainer, config, tokenizer, device.threads(), options.out);
-  return true;
+      static_cast<double>(model.ActiveParameters()) / 1e6);
+  return Run(trainer, task, config, {tokenizer, ""}, options, device.threads());
 }
 
 }  // namespace cadre

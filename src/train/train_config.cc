@@ -1,7 +1,6 @@
 #include "train/train_config.h"
 
-#include <functional>
-#include <set>
+#include <map>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -9,47 +8,19 @@
 namespace cadre {
 namespace {
 
-struct Key {
-  const char* name;
-  std::string doc;
-  bool is_fixed;  // for the length of a run: part of the fingerprint
-  std::function<void(const Json&, const std::string& where)> read;
-};
+constexpr int64_t kMany = int64_t{1} << 40;
 
 Json Member(const Json& value) { return Json{{"value", value}}; }
 
-// Binds every key to a field of `c`.
-std::vector<Key> Keys(TrainConfig& c) {
-  const auto integer = [](int64_t& field, int64_t min, int64_t max) {
-    return [&field, min, max](const Json& value, const std::string& where) {
-      field = JsonInt(Member(value), "value", field, min, max, where);
-    };
-  };
+// Binds every key but RunKeys to a field of `c`.
+std::vector<ConfigKey> OwnKeys(TrainConfig& c) {
+  const auto integer = IntegerKey;
   const auto number = [](auto& field, double min, double max) {
-    return [&field, min, max](const Json& value, const std::string& where) {
-      const double parsed = JsonNumber(Member(value), "value", static_cast<double>(field), where);
-      if (!(parsed >= min && parsed <= max))
-        throw Error("{}: is {} but must be from {} to {}", where, parsed, min, max);
-      field = static_cast<std::remove_reference_t<decltype(field)>>(parsed);
-    };
+    return NumberKey(field, min, max);
   };
-  const auto text = [](std::string& field) {
-    return [&field](const Json& value, const std::string& where) {
-      field = JsonString(Member(value), "value", field, where);
-    };
-  };
-  const auto files = [](const Json& value, const std::string& where) {
-    std::vector<std::string> names;
-    if (!value.is_array()) throw Error("{}: must be a list of file names", where);
-    for (const auto& file : value) {
-      if (!file.is_string()) throw Error("{}: must be a list of file names", where);
-      names.push_back(file.get<std::string>());
-    }
-    return names;
-  };
-  constexpr int64_t kMany = int64_t{1} << 40;
+  const auto text = TextKey;
+  const auto files = StringsOf;
   ModelConfig& m = c.model;
-  OptimiserConfig& o = c.optimiser;
   return {
       {"name", "name of the model in the files written (model)", false, text(c.name)},
       {"seed", "of initial weights, order of data and dropout (1)", true,
@@ -100,48 +71,9 @@ std::vector<Key> Keys(TrainConfig& c) {
        integer(c.batch_tokens, 1, 1 << 24)},
       {"train.segment_tokens", "longest sequence; documents are cut into such pieces (512)", true,
        integer(c.segment_tokens, 1, 1 << 20)},
-      {"train.lr", "highest learning rate (0.001)", true, number(c.schedule.peak, 0, 10)},
-      {"train.final_lr_share", "learning rate of the last step, as a share of the highest (0.1)",
-       true, number(c.schedule.final_share, 0, 1)},
-      {"train.warmup_steps", "(100)", true, integer(c.schedule.warmup_steps, 0, kMany)},
-      {"train.beta1", "of AdamW (0.9)", true, number(o.beta1, 0, 0.99999)},
-      {"train.beta2", "of AdamW (0.95)", true, number(o.beta2, 0, 0.99999)},
-      {"train.epsilon", "of AdamW (1e-8)", true, number(o.epsilon, 1e-20, 1)},
-      {"train.weight_decay", "decoupled, of matrices; norms are not decayed (0.1)", true,
-       number(o.weight_decay, 0, 10)},
-      {"train.clip_norm", "largest norm of the whole gradient; 0 is no limit (1)", true,
-       number(o.clip_norm, 0, 1e9)},
-      {"train.balance", "coefficient of the load-balancing loss; 0 is none (0.02)", true,
-       number(o.balance_coefficient, 0, 1e6)},
-      {"train.balance_over",
-       "what is balanced: each layer for itself (layer), or all layers' rows together (model), as "
-       "transformers does (layer)",
-       true,
-       [&o](const Json& v, const std::string& w) {
-         if (v != "layer" && v != "model")
-           throw Error("{}: is {} but must be \"layer\" or \"model\"", w, Printable(v.dump()));
-         o.balance_scope = v == "layer" ? BalanceScope::kLayer : BalanceScope::kModel;
-       }},
-      {"train.dropout", "of the embedding and of each branch (0)", true,
-       number(o.dropout.rate, 0, 0.99)},
-      {"train.expert_dropout", "inside the experts (0)", true,
-       number(o.dropout.expert_rate, 0, 0.99)},
-      {"train.checkpoint_every", "steps (200)", false, integer(c.checkpoint_every, 1, kMany)},
-      {"train.validate_every", "steps (500)", false, integer(c.validate_every, 1, kMany)},
       {"train.validate_tokens",
        "per group and validation; the last validation takes all; 0 is always all (16384)", false,
        integer(c.validate_tokens, 0, kMany)},
-      {"gguf_type",
-       "type of the matrices in the GGUF file written at the end: f32, f16, bf16, q8_0, q4_0, "
-       "q4_k, q6_k (f16)",
-       false,
-       [&c](const Json& v, const std::string& w) {
-         const auto type = v.is_string() ? DTypeFromName(v.get<std::string>()) : std::nullopt;
-         if (!type)
-           throw Error("{}: is {} but must be f32, f16, bf16, q8_0, q4_0, q4_k or q6_k", w,
-                       Printable(v.dump()));
-         c.gguf_type = *type;
-       }},
   };
 }
 
@@ -158,25 +90,28 @@ void SetDefaults(TrainConfig& c) {
   c.optimiser.balance_coefficient = 0.02;
 }
 
-// Nested objects become dotted keys, except below a key that takes an object.
-void Flatten(const Json& json, const std::string& prefix, const std::set<std::string>& known,
-             Json& flat) {
-  for (const auto& [key, value] : json.items()) {
-    const std::string name = prefix + key;
-    if (value.is_object() && !known.contains(name)) {
-      Flatten(value, name + ".", known, flat);
-    } else {
-      flat[name] = value;
+std::vector<ModelPart> PartsOf(const Json& value, const std::string& where) {
+  static const std::map<std::string, ModelPart> kParts = {
+      {"embedding", ModelPart::kEmbedding}, {"attention", ModelPart::kAttention},
+      {"router", ModelPart::kRouter},       {"experts", ModelPart::kExperts},
+      {"norms", ModelPart::kNorms},         {"head", ModelPart::kHead}};
+  std::vector<ModelPart> parts;
+  for (const auto& name : StringsOf(value, where)) {
+    const auto found = kParts.find(name);
+    if (found == kParts.end()) {
+      throw Error(
+          "{}: has '{}' but its parts are embedding, attention, router, experts, norms and head",
+          where, Printable(name));
     }
+    parts.push_back(found->second);
   }
+  return parts;
 }
 
-void Override(const std::string& setting, Json& flat) {
-  const size_t equals = setting.find('=');
-  if (equals == std::string::npos) throw Error("--set {}: must be key=value", Printable(setting));
-  const std::string value = setting.substr(equals + 1);
-  Json parsed = Json::parse(value, nullptr, false);
-  flat[setting.substr(0, equals)] = parsed.is_discarded() ? Json(value) : std::move(parsed);
+std::vector<ConfigKey> Keys(TrainConfig& c) {
+  std::vector<ConfigKey> keys = OwnKeys(c);
+  for (auto& key : RunKeys(c)) keys.push_back(std::move(key));
+  return keys;
 }
 
 void Finish(TrainConfig& c, const std::string& name) {
@@ -195,38 +130,88 @@ void Finish(TrainConfig& c, const std::string& name) {
 
 }  // namespace
 
+std::vector<ConfigKey> RunKeys(RunConfig& c) {
+  const auto integer = IntegerKey;
+  const auto number = [](auto& field, double min, double max) {
+    return NumberKey(field, min, max);
+  };
+  OptimiserConfig& o = c.optimiser;
+  return {
+      {"train.lr", fmt::format("highest learning rate ({})", c.schedule.peak), true,
+       number(c.schedule.peak, 0, 10)},
+      {"train.final_lr_share",
+       fmt::format("learning rate of the last step, as a share of the highest ({})",
+                   c.schedule.final_share),
+       true, number(c.schedule.final_share, 0, 1)},
+      {"train.warmup_steps", fmt::format("({})", c.schedule.warmup_steps), true,
+       integer(c.schedule.warmup_steps, 0, kMany)},
+      {"train.beta1", "of AdamW (0.9)", true, number(o.beta1, 0, 0.99999)},
+      {"train.beta2", "of AdamW (0.95)", true, number(o.beta2, 0, 0.99999)},
+      {"train.epsilon", "of AdamW (1e-8)", true, number(o.epsilon, 1e-20, 1)},
+      {"train.weight_decay",
+       fmt::format("decoupled, of matrices; norms are not decayed ({})", o.weight_decay), true,
+       number(o.weight_decay, 0, 10)},
+      {"train.clip_norm", "largest norm of the whole gradient; 0 is no limit (1)", true,
+       number(o.clip_norm, 0, 1e9)},
+      {"train.balance",
+       fmt::format("coefficient of the load-balancing loss; 0 is none ({})", o.balance_coefficient),
+       true, number(o.balance_coefficient, 0, 1e6)},
+      {"train.balance_over",
+       "what is balanced: each layer for itself (layer), or all layers' rows together (model), as "
+       "transformers does (layer)",
+       true,
+       [&o](const Json& v, const std::string& w) {
+         if (v != "layer" && v != "model")
+           throw Error("{}: is {} but must be \"layer\" or \"model\"", w, Printable(v.dump()));
+         o.balance_scope = v == "layer" ? BalanceScope::kLayer : BalanceScope::kModel;
+       }},
+      {"train.dropout", "of the embedding and of each branch (0)", true,
+       number(o.dropout.rate, 0, 0.99)},
+      {"train.expert_dropout", "inside the experts (0)", true,
+       number(o.dropout.expert_rate, 0, 0.99)},
+      {"train.checkpoint_every", fmt::format("steps ({})", c.checkpoint_every), false,
+       integer(c.checkpoint_every, 1, kMany)},
+      {"train.validate_every", fmt::format("steps ({})", c.validate_every), false,
+       integer(c.validate_every, 1, kMany)},
+      {"train.patience",
+       "validations in a row without a better one that end the run early; 0 is never (0)", false,
+       integer(c.patience, 0, kMany)},
+      {"train.keep",
+       "the weights of model/ and NAME.gguf: of the last step (last), or of the best validation "
+       "(best), which best/ always holds (last)",
+       false,
+       WordKey({{"last", [&c] { c.keep_best = false; }}, {"best", [&c] { c.keep_best = true; }}})},
+      {"train.freeze",
+       "list of parts that stay as they are: embedding, attention, router, experts, norms, head "
+       "(none)",
+       true, [&o](const Json& v, const std::string& w) { o.frozen = PartsOf(v, w); }},
+      {"gguf_type",
+       "type of the matrices in the GGUF file written at the end: f32, f16, bf16, q8_0, q4_0, "
+       "q4_k, q6_k (f16)",
+       false,
+       [&c](const Json& v, const std::string& w) {
+         const auto type = v.is_string() ? DTypeFromName(v.get<std::string>()) : std::nullopt;
+         if (!type)
+           throw Error("{}: is {} but must be f32, f16, bf16, q8_0, q4_0, q4_k or q6_k", w,
+                       Printable(v.dump()));
+         c.gguf_type = *type;
+       }},
+  };
+}
+
 TrainConfig ParseTrainConfig(const Json& json, const std::vector<std::string>& settings,
                              const std::string& name) {
-  if (!json.is_object()) throw Error("{}: must hold a JSON object", name);
   TrainConfig config;
   SetDefaults(config);
-  const auto keys = Keys(config);
-  std::set<std::string> known;
-  for (const auto& key : keys) known.insert(key.name);
-  Json flat = Json::object();
-  Flatten(json, "", known, flat);
-  for (const auto& setting : settings) Override(setting, flat);
-  for (const auto& [key, value] : flat.items()) {
-    if (!known.contains(key))
-      throw Error("{}: unknown key '{}' (cadre train --help lists all)", name, Printable(key));
-  }
-  Json shaping = Json::object();
-  for (const auto& key : keys) {
-    const auto found = flat.find(key.name);
-    if (found == flat.end()) continue;
-    key.read(*found, fmt::format("{}: {}", name, key.name));
-    if (key.is_fixed) shaping[key.name] = *found;
-  }
-  config.fingerprint = shaping.dump();
+  config.fingerprint = ReadConfig(Keys(config), json, settings, name, "cadre train --help");
   Finish(config, name);
   return config;
 }
 
 std::vector<std::pair<std::string, std::string>> TrainConfigKeys() {
   TrainConfig config;
-  std::vector<std::pair<std::string, std::string>> documented;
-  for (const auto& key : Keys(config)) documented.emplace_back(key.name, key.doc);
-  return documented;
+  SetDefaults(config);
+  return Documented(Keys(config));
 }
 
 }  // namespace cadre

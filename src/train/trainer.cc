@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -7,23 +8,15 @@
 
 namespace cadre {
 
-void TrainingBatch::AddSequence(std::span<const int32_t> tokens) {
-  CADRE_CHECK(tokens.size() >= 2);
-  for (size_t i = 0; i + 1 < tokens.size(); ++i) {
-    ids.push_back(tokens[i]);
-    targets.push_back(tokens[i + 1]);
-    positions.push_back(static_cast<int64_t>(i));
-    sequence_of_row.push_back(static_cast<int32_t>(num_sequences));
-  }
-  ++num_sequences;
-}
-
-void TrainingBatch::Clear() {
-  ids.clear();
-  targets.clear();
-  positions.clear();
-  sequence_of_row.clear();
-  num_sequences = 0;
+ModelPart PartOf(const Parameter& parameter) {
+  const auto has = [&](std::string_view part) {
+    return parameter.name.find(part) != std::string::npos;
+  };
+  if (parameter.is_norm) return ModelPart::kNorms;
+  if (has("embed_tokens")) return ModelPart::kEmbedding;
+  if (has("lm_head")) return ModelPart::kHead;
+  if (has("self_attn")) return ModelPart::kAttention;
+  return has(".gate.weight") ? ModelPart::kRouter : ModelPart::kExperts;
 }
 
 Trainer::Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, Device& device,
@@ -92,39 +85,67 @@ Mat<float> Trainer::RunForward(const TrainingBatch& batch, Activations& activati
   return logits;
 }
 
-StepResult Trainer::ComputeGradients(const TrainingBatch& batch) {
+bool Trainer::IsFrozen(const Parameter& parameter) const {
+  const auto& frozen = optimiser_.frozen;
+  return std::find(frozen.begin(), frozen.end(), PartOf(parameter)) != frozen.end();
+}
+
+// `share`: of the step's rows.
+void Trainer::AddGradients(const TrainingBatch& batch, double share, Objective& objective,
+                           StepResult& result) {
   ForwardOptions options;
   options.dropout = optimiser_.dropout;
   options.dropout.step = static_cast<uint64_t>(step_) + 1;
   const Mat<float> logits = RunForward(batch, activations_, options);
-  StepResult result;
-  for (const int32_t target : batch.targets) result.targets += target >= 0;
-  const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, result.targets));
-  losses_.resize(batch.ids.size());
-  ops_.CrossEntropy(logits, batch.targets, static_cast<float>(scale), losses_);
-  result.cross_entropy = std::accumulate(losses_.begin(), losses_.end(), 0.0) * scale;
+  result.objective += objective.Apply(batch, logits, device_.threads(), ops_);
   const BalanceLoss balance = ComputeBalanceLoss(activations_, config_, optimiser_.balance_scope);
-  result.balance = balance.value;
-  result.layer_load = balance.layer_load;
-  const double coefficient = config_.router.dense() ? 0 : optimiser_.balance_coefficient;
-  result.loss = result.cross_entropy + coefficient * balance.value;
-  gradients_.Zero();
+  result.balance += share * balance.value;
+  result.layer_load.resize(balance.layer_load.size());
+  for (size_t i = 0; i < balance.layer_load.size(); ++i)
+    result.layer_load[i] += share * balance.layer_load[i];
+  const double coefficient = config_.router.dense() ? 0 : optimiser_.balance_coefficient * share;
+  result.loss += coefficient * balance.value;
   Backward({model_, batch_, options, activations_, logits, balance, coefficient}, device_, ops_,
            scratch_, GradientArena(weights_.data(), gradients_.data()));
+}
+
+StepResult Trainer::ComputeGradients(std::span<const TrainingBatch> batches, Objective& objective) {
+  StepResult result;
+  for (const auto& batch : batches) {
+    result.targets += batch.CountTargets();
+    result.rows += static_cast<int64_t>(batch.ids.size());
+  }
+  objective.BeginStep(batches);
+  gradients_.Zero();
+  for (const auto& batch : batches) {
+    AddGradients(batch, static_cast<double>(batch.ids.size()) / static_cast<double>(result.rows),
+                 objective, result);
+  }
+  result.loss += result.objective;
   double squares = 0;
   for (const auto& p : layout_.parameters()) {
-    squares += ops_.SumOfSquares({gradients_.data() + p.offset, static_cast<size_t>(p.size())});
+    if (!IsFrozen(p))
+      squares += ops_.SumOfSquares({gradients_.data() + p.offset, static_cast<size_t>(p.size())});
   }
   result.grad_norm = std::sqrt(squares);
   return result;
 }
 
-StepResult Trainer::Step(const TrainingBatch& batch, double learning_rate) {
-  const StepResult result = ComputeGradients(batch);
+StepResult Trainer::ComputeGradients(const TrainingBatch& batch) {
+  return ComputeGradients({&batch, 1}, cross_entropy_);
+}
+
+StepResult Trainer::Step(std::span<const TrainingBatch> batches, double learning_rate,
+                         Objective& objective) {
+  const StepResult result = ComputeGradients(batches, objective);
   ++step_;
   const bool clip = optimiser_.clip_norm > 0 && result.grad_norm > optimiser_.clip_norm;
   ApplyAdamW(learning_rate, clip ? optimiser_.clip_norm / result.grad_norm : 1.0);
   return result;
+}
+
+StepResult Trainer::Step(const TrainingBatch& batch, double learning_rate) {
+  return Step({&batch, 1}, learning_rate, cross_entropy_);
 }
 
 void Trainer::ApplyAdamW(double learning_rate, double gradient_scale) {
@@ -136,6 +157,7 @@ void Trainer::ApplyAdamW(double learning_rate, double gradient_scale) {
   settings.gradient_scale = static_cast<float>(gradient_scale);
   settings.step = step_;
   for (const auto& p : layout_.parameters()) {
+    if (IsFrozen(p)) continue;
     settings.weight_decay = p.is_norm ? 0 : optimiser_.weight_decay;
     const auto size = static_cast<size_t>(p.size());
     ops_.AdamW({weights_.data() + p.offset, size}, {gradients_.data() + p.offset, size},
@@ -143,11 +165,19 @@ void Trainer::ApplyAdamW(double learning_rate, double gradient_scale) {
   }
 }
 
-double Trainer::Evaluate(const TrainingBatch& batch) {
-  const Mat<float> logits = RunForward(batch, evaluation_activations_, {});
+std::span<const float> Trainer::TokenLosses(const TrainingBatch& batch,
+                                            const RoutingObserver* observer) {
+  ForwardOptions options;
+  options.observer = observer;
+  const Mat<float> logits = RunForward(batch, evaluation_activations_, options);
   losses_.resize(batch.ids.size());
   ops_.CrossEntropy(logits, batch.targets, 0, losses_);
-  return std::accumulate(losses_.begin(), losses_.end(), 0.0);
+  return losses_;
+}
+
+double Trainer::Evaluate(const TrainingBatch& batch) {
+  const auto losses = TokenLosses(batch);
+  return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
 }  // namespace cadre

@@ -3,24 +3,18 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 
 #include "model/kv_cache.h"
 #include "train/backward.h"
+#include "train/batch.h"
+#include "train/objective.h"
 
 namespace cadre {
 
-// The rows of one step: whole sequences, one after another, each from position 0.
-struct TrainingBatch {
-  std::vector<int32_t> ids;              // [T]
-  std::vector<int32_t> targets;          // [T] the next token; -1: not trained on
-  std::vector<int64_t> positions;        // [T]
-  std::vector<int32_t> sequence_of_row;  // [T]
-  int64_t num_sequences = 0;
-
-  // Appends a sequence: tokens[0, n - 1) as inputs, tokens[1, n) as targets.
-  void AddSequence(std::span<const int32_t> tokens);
-  void Clear();
-};
+// The parts of a model that can be left as they are.
+enum class ModelPart { kEmbedding, kAttention, kRouter, kExperts, kNorms, kHead };
+ModelPart PartOf(const Parameter& parameter);
 
 struct OptimiserConfig {
   float beta1 = 0.9f;
@@ -30,15 +24,17 @@ struct OptimiserConfig {
   double clip_norm = 1.0;     // of the whole gradient; 0: never
   double balance_coefficient = 0;
   BalanceScope balance_scope = BalanceScope::kLayer;
-  DropoutSettings dropout;  // its step is set by the trainer
+  DropoutSettings dropout;        // its step is set by the trainer
+  std::vector<ModelPart> frozen;  // neither updated nor decayed; not in the gradient's norm
 };
 
 struct StepResult {
-  double loss = 0;           // cross_entropy + coefficient * balance
-  double cross_entropy = 0;  // nats per target
-  double balance = 0;        // k when balanced
-  double grad_norm = 0;      // before clipping
+  double loss = 0;       // objective + coefficient * balance
+  double objective = 0;  // nats per target for cross-entropy
+  double balance = 0;    // k when balanced
+  double grad_norm = 0;  // before clipping
   int64_t targets = 0;
+  int64_t rows = 0;
   std::vector<double> layer_load;  // [layers * E] choices per token
 };
 
@@ -52,15 +48,26 @@ class Trainer {
   // by sqrt(2 layers) (GPT-2); ones for norms.
   void Initialise(uint64_t seed, double sigma = 0.02);
 
-  // Forward, backward, clip, AdamW. Step numbers count from 1.
+  // Forward, backward, clip, AdamW. Step numbers count from 1. The batches of one step run one
+  // after another and their gradients add up, so that memory is that of the largest. The balance
+  // loss is each batch's own, weighted by its rows.
+  StepResult Step(std::span<const TrainingBatch> batches, double learning_rate,
+                  Objective& objective);
+  // Of one batch, towards cross-entropy.
   StepResult Step(const TrainingBatch& batch, double learning_rate);
   // Forward and backward only; gradients() holds the result.
+  StepResult ComputeGradients(std::span<const TrainingBatch> batches, Objective& objective);
   StepResult ComputeGradients(const TrainingBatch& batch);
-  // The summed cross-entropy of the targets in nats; changes nothing.
+  // -log p of each row's target in nats, 0 where there is none; changes nothing, drops nothing out.
+  // `observer` sees the routing. Valid until the next call.
+  std::span<const float> TokenLosses(const TrainingBatch& batch,
+                                     const RoutingObserver* observer = nullptr);
+  // Their sum.
   double Evaluate(const TrainingBatch& batch);
 
   const ParameterLayout& layout() const { return layout_; }
   const Model& model() const { return model_; }
+  const OptimiserConfig& optimiser() const { return optimiser_; }
   int64_t step() const { return step_; }
   void set_step(int64_t step) { step_ = step; }
   std::span<float> weights() { return weights_.span(); }
@@ -71,6 +78,9 @@ class Trainer {
  private:
   Mat<float> RunForward(const TrainingBatch& batch, Activations& activations,
                         const ForwardOptions& options);
+  void AddGradients(const TrainingBatch& batch, double share, Objective& objective,
+                    StepResult& result);
+  bool IsFrozen(const Parameter& parameter) const;
   void ApplyAdamW(double learning_rate, double gradient_scale);
 
   ModelConfig config_;
@@ -91,6 +101,7 @@ class Trainer {
   Batch batch_;
   Buffer<float> logits_;
   std::vector<float> losses_;
+  CrossEntropy cross_entropy_;
   int64_t step_ = 0;
 };
 

@@ -47,6 +47,14 @@ TEST(TrainingBatch, ShiftsTargetsByOne) {
   EXPECT_EQ(batch.num_sequences, 0);
 }
 
+TEST(TrainingBatch, LeavesOutTargetsThatAreNotLearnt) {
+  TrainingBatch batch;
+  batch.AddSequence(std::vector<int32_t>{5, 6, 7, 8}, std::vector<uint8_t>{0, 0, 1, 1});
+  EXPECT_EQ(batch.ids, (std::vector<int32_t>{5, 6, 7}));
+  EXPECT_EQ(batch.targets, (std::vector<int32_t>{-1, 7, 8}));
+  EXPECT_EQ(batch.CountTargets(), 2);
+}
+
 TEST(Trainer, InitialisesMatricesWithTheDeviationAskedFor) {
   ModelConfig config = TinyConfig();
   config.dim = 64;
@@ -76,9 +84,9 @@ TEST(Trainer, LowersTheLossOfABatchItSeesAgain) {
   for (const auto& config : {TinyConfig(), Dense()}) {
     TinyRun run({}, config);
     const TrainingBatch batch = RandomBatch(config, 1);
-    const double before = run.trainer.Step(batch, 1e-2).cross_entropy;
+    const double before = run.trainer.Step(batch, 1e-2).objective;
     double after = 0;
-    for (int i = 1; i < 20; ++i) after = run.trainer.Step(batch, 1e-2).cross_entropy;
+    for (int i = 1; i < 20; ++i) after = run.trainer.Step(batch, 1e-2).objective;
     EXPECT_LT(after, 0.7 * before) << config.architecture;
     EXPECT_EQ(run.trainer.step(), 20);
   }
@@ -93,7 +101,7 @@ TEST(Trainer, CountsOnlyTargets) {
   std::fill(masked.targets.begin(), masked.targets.begin() + 5, -1);
   const StepResult result = run.trainer.ComputeGradients(masked);
   EXPECT_EQ(result.targets, 11);
-  EXPECT_NEAR(result.cross_entropy * 11, run.trainer.Evaluate(masked), 1e-4);
+  EXPECT_NEAR(result.objective * 11, run.trainer.Evaluate(masked), 1e-4);
   EXPECT_LT(run.trainer.Evaluate(masked), total);
 }
 
@@ -102,10 +110,10 @@ TEST(Trainer, EvaluatesWithoutDropoutAndChangesNothing) {
   const TrainingBatch batch = RandomBatch(plain.config, 1);
   const double nats = dropping.trainer.Evaluate(batch);
   EXPECT_EQ(nats, plain.trainer.Evaluate(batch));
-  EXPECT_NEAR(nats, plain.trainer.ComputeGradients(batch).cross_entropy * 16, 1e-4);
+  EXPECT_NEAR(nats, plain.trainer.ComputeGradients(batch).objective * 16, 1e-4);
   EXPECT_TRUE(SameState(dropping.trainer, plain.trainer));
-  EXPECT_NE(dropping.trainer.ComputeGradients(batch).cross_entropy,
-            plain.trainer.ComputeGradients(batch).cross_entropy);
+  EXPECT_NE(dropping.trainer.ComputeGradients(batch).objective,
+            plain.trainer.ComputeGradients(batch).objective);
 }
 
 TEST(Trainer, AddsTheBalanceLossByItsCoefficient) {
@@ -113,7 +121,7 @@ TEST(Trainer, AddsTheBalanceLossByItsCoefficient) {
   optimiser.balance_coefficient = 0.25;
   TinyRun run(optimiser);
   const StepResult result = run.trainer.ComputeGradients(RandomBatch(run.config, 1));
-  EXPECT_DOUBLE_EQ(result.loss, result.cross_entropy + 0.25 * result.balance);
+  EXPECT_DOUBLE_EQ(result.loss, result.objective + 0.25 * result.balance);
   ASSERT_EQ(result.layer_load.size(), 8u);
   for (size_t l = 0; l < 2; ++l) {
     double sum = 0;

@@ -1,4 +1,4 @@
-#include "hub/digest.h"
+#include "base/digest.h"
 
 #include <openssl/evp.h>
 
@@ -35,6 +35,12 @@ std::string Digest::Finish() {
   std::string text;
   for (unsigned i = 0; i < size; ++i) text += fmt::format("{:02x}", digest[i]);
   return text;
+}
+
+std::string Sha256(std::span<const std::byte> bytes) {
+  Digest digest(DigestKind::kSha256, bytes.size());
+  digest.Add(bytes);
+  return digest.Finish();
 }
 
 bool IsDigest(DigestKind kind, const std::string& text) {

@@ -1,4 +1,5 @@
-// The checksums a hub publishes for its files.
+// Cryptographic checksums: what a hub publishes for its files, and what tells whether data is still
+// the same.
 #pragma once
 
 #include <cstddef>
@@ -30,6 +31,9 @@ class Digest {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// SHA-256 of the bytes.
+std::string Sha256(std::span<const std::byte> bytes);
 
 // Whether `text` is a digest of this kind, in lower-case hexadecimal.
 bool IsDigest(DigestKind kind, const std::string& text);

@@ -1,0 +1,184 @@
+#include "train/run.h"
+
+#include <cmath>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/folders.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "engine/save_text.h"
+#include "model/load.h"
+#include "model/save.h"
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+
+namespace cadre {
+namespace {
+
+double Rounded(double value, double unit) { return std::round(value / unit) * unit; }
+
+// Share of each layer's choices that each expert got.
+OrderedJson ExpertLoads(const StepResult& result, const RouterConfig& router) {
+  const auto num_experts = static_cast<size_t>(router.num_experts);
+  OrderedJson loads = OrderedJson::array();
+  for (size_t l = 0; l < result.layer_load.size(); l += num_experts) {
+    OrderedJson layer = OrderedJson::array();
+    for (size_t e = 0; e < num_experts; ++e) {
+      layer.push_back(Rounded(result.layer_load[l + e] / static_cast<double>(router.top_k), 1e-4));
+    }
+    loads.push_back(std::move(layer));
+  }
+  return loads;
+}
+
+void SaveFolder(const Model& model, const RunText& text, ThreadPool& threads,
+                const std::string& folder) {
+  CreateFolders(folder);
+  SaveTextFiles(text.tokenizer.vocabulary(), text.chat_template, folder);
+  SaveSafetensors(model, HuggingFaceFloats(), threads, folder);
+}
+
+void SaveFinal(const Model& model, const RunConfig& config, const RunText& text,
+               ThreadPool& threads, const std::string& out) {
+  SaveFolder(model, text, threads, out + "/model");
+  const SaveOptions gguf = {.layout = {}, .type_of = [&](const PlannedTensor& tensor) {
+                              return UniformType(tensor, config.gguf_type, TensorLayout::kGguf);
+                            }};
+  SaveGguf(
+      model, gguf, threads,
+      [&](GgufWriter& writer) {
+        SetTextMetadata(text.tokenizer.vocabulary(), text.chat_template, writer);
+      },
+      config.name, fmt::format("{}/{}.gguf", out, config.name));
+}
+
+// The steps of one run.
+class Steps {
+ public:
+  Steps(Trainer& trainer, Task& task, const RunConfig& config, const RunText& text,
+        const RunControl& options, ThreadPool& threads)
+      : trainer_(trainer),
+        task_(task),
+        config_(config),
+        text_(text),
+        options_(options),
+        threads_(threads),
+        checkpoints_(options.out + "/checkpoints") {}
+
+  bool Go() {
+    checkpoints_.Restore(trainer_, config_.fingerprint, &progress_);
+    if (trainer_.step() > config_.steps) {
+      throw Error("{}: is at step {} already, beyond the {} of train.steps", options_.out,
+                  trainer_.step(), config_.steps);
+    }
+    log::info("step {} of {}", trainer_.step(), config_.steps);
+    const bool begins = trainer_.step() == 0;
+    MetricsLog metrics(options_.out + "/metrics.jsonl", begins ? -1 : trainer_.step(),
+                       options_.on_metrics);
+    if (begins && task_.MeasuresBeginning()) {
+      if (auto validation = task_.Validate(trainer_, false))
+        metrics.Write({{"step", 0}, {"valid", std::move(validation->figures)}});
+    }
+    Progress progress(config_.name, config_.steps, trainer_.step());
+    while (trainer_.step() < config_.steps && !OutOfPatience()) {
+      OrderedJson line = Step();
+      const bool is_last = trainer_.step() == config_.steps;
+      if (is_last || trainer_.step() % config_.validate_every == 0) Validate(is_last, line);
+      metrics.Write(line);
+      progress.Update(trainer_.step(),
+                      fmt::format("loss {:.3f}  {:.0f} tokens/s", line["loss"].get<double>(),
+                                  line["tokens_per_s"].get<double>()));
+      const bool ends = is_last || OutOfPatience();
+      const bool stop = options_.stop != nullptr && options_.stop->load();
+      if (ends || stop || trainer_.step() % config_.checkpoint_every == 0)
+        checkpoints_.Save(trainer_, config_.fingerprint, progress_);
+      if (stop && !ends) return false;
+    }
+    if (OutOfPatience()) {
+      log::info("ended at step {}: the best validation was that of step {}", trainer_.step(),
+                progress_.best_step);
+    }
+    Save();
+    return true;
+  }
+
+ private:
+  bool OutOfPatience() const {
+    return config_.patience > 0 && progress_.worse_since >= config_.patience;
+  }
+
+  OrderedJson Step() {
+    const Stopwatch watch;
+    task_.FillBatches(trainer_.step(), batches_);
+    const double lr = config_.schedule.LearningRate(trainer_.step() + 1);
+    const StepResult result = trainer_.Step(batches_, lr, task_.objective());
+    if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {
+      throw Error("loss is {} and the gradient's norm {} at step {}: lower train.lr", result.loss,
+                  result.grad_norm, trainer_.step());
+    }
+    OrderedJson line;
+    line["step"] = trainer_.step();
+    line["loss"] = result.loss;
+    task_.AddMetrics(result, line);
+    line["balance"] = result.balance;
+    line["lr"] = lr;
+    line["grad_norm"] = result.grad_norm;
+    line["tokens_per_s"] = Rounded(static_cast<double>(result.rows) / watch.Seconds(), 0.1);
+    line["expert_load"] = ExpertLoads(result, trainer_.model().config.router);
+    return line;
+  }
+
+  void Validate(bool is_last, OrderedJson& line) {
+    auto validation = task_.Validate(trainer_, is_last);
+    if (!validation) return;
+    line["valid"] = std::move(validation->figures);
+    if (!(validation->score < progress_.best_score)) {
+      ++progress_.worse_since;
+      return;
+    }
+    progress_ = {validation->score, trainer_.step(), 0};
+    SaveFolder(trainer_.model(), text_, threads_, options_.out + "/best");
+  }
+
+  void Save() {
+    if (config_.keep_best && progress_.best_step > 0) {
+      const auto best = LoadedModel::Load(options_.out + "/best");
+      Buffer<float> weights(trainer_.layout().size());
+      CopyToArena(best.model(), weights.data());
+      SaveFinal(trainer_.layout().Bind(weights.data()), config_, text_, threads_, options_.out);
+    } else {
+      SaveFinal(trainer_.model(), config_, text_, threads_, options_.out);
+    }
+  }
+
+  Trainer& trainer_;
+  Task& task_;
+  const RunConfig& config_;
+  const RunText& text_;
+  const RunControl& options_;
+  ThreadPool& threads_;
+  TrainingCheckpoints checkpoints_;
+  RunProgress progress_;
+  std::vector<TrainingBatch> batches_;
+};
+
+}  // namespace
+
+bool BeginRun(const RunControl& options) {
+  const bool any = TrainingCheckpoints(options.out + "/checkpoints").Any();
+  if (any && !options.resume) {
+    throw Error("{}: holds a run already; go on with --resume, or choose another --out",
+                options.out);
+  }
+  CreateFolders(options.out);
+  return any;
+}
+
+bool Run(Trainer& trainer, Task& task, const RunConfig& config, const RunText& text,
+         const RunControl& options, ThreadPool& threads) {
+  return Steps(trainer, task, config, text, options, threads).Go();
+}
+
+}  // namespace cadre
