@@ -18,6 +18,7 @@
 #include "train/dataset.h"
 #include "train/documents.h"
 #include "train/metrics.h"
+#include "train/router_health.h"
 
 namespace cadre {
 namespace {
@@ -89,6 +90,26 @@ OrderedJson Validate(Trainer& trainer, const std::vector<ValidationGroup>& group
 
 double Rounded(double value, double unit) { return std::round(value / unit) * unit; }
 
+// What the routers did beyond expert_load; `dead_experts` and `collapsed_layers` only where there
+// are any.
+void AddRouterMetrics(const RouterConfig& router, const StepResult& result, OrderedJson& line) {
+  if (router.dense()) return;
+  const RouterHealth health = ExamineLoad(result.layer_load, router.num_experts);
+  const auto rounded = [](const std::vector<double>& values) {
+    OrderedJson list = OrderedJson::array();
+    for (const double value : values) list.push_back(Rounded(value, 1e-4));
+    return list;
+  };
+  line["load_entropy"] = rounded(health.load_entropy);
+  if (router.capacity_factor > 0) line["drop_rate"] = rounded(result.drop_rate);
+  if (result.importance != 0) line["importance"] = result.importance;
+  if (result.load != 0) line["load"] = result.load;
+  if (result.z != 0) line["z"] = result.z;
+  if (health.well()) return;
+  line["dead_experts"] = health.dead;
+  line["collapsed_layers"] = health.collapsed;
+}
+
 OrderedJson StepMetrics(const Trainer& trainer, const TrainConfig& config, const StepResult& result,
                         double lr, double seconds) {
   OrderedJson line;
@@ -111,6 +132,7 @@ OrderedJson StepMetrics(const Trainer& trainer, const TrainConfig& config, const
     loads.push_back(std::move(layer));
   }
   line["expert_load"] = std::move(loads);
+  AddRouterMetrics(config.model.router, result, line);
   return line;
 }
 
@@ -169,6 +191,7 @@ bool Pretrain(const TrainConfig& config, const PretrainOptions& options, Device&
 
   MetricsLog metrics(options.out + "/metrics.jsonl", trainer.step(), options.on_metrics);
   Progress progress(config.name, config.steps, trainer.step());
+  RouterAlarm alarm;
   TrainingBatch batch;
   while (trainer.step() < config.steps) {
     const Stopwatch watch;
@@ -184,6 +207,9 @@ bool Pretrain(const TrainConfig& config, const PretrainOptions& options, Device&
       line["valid"] = Validate(trainer, groups, config, last ? 0 : config.validate_tokens);
     }
     metrics.Write(line);
+    for (const auto& sentence :
+         alarm.Watch(ExamineLoad(result.layer_load, config.model.router.num_experts)))
+      log::warn("step {}: {}", trainer.step(), sentence);
     progress.Update(trainer.step(),
                     fmt::format("loss {:.3f}  {:.0f} tokens/s", result.loss,
                                 static_cast<double>(config.batch_tokens) / seconds));

@@ -6,6 +6,14 @@
 #include "base/random.h"
 
 namespace cadre {
+namespace {
+
+ModelConfig ForInference(ModelConfig config) {
+  config.router = config.router.ForInference();
+  return config;
+}
+
+}  // namespace
 
 void TrainingBatch::AddSequence(std::span<const int32_t> tokens) {
   CADRE_CHECK(tokens.size() >= 2);
@@ -24,6 +32,7 @@ void TrainingBatch::Clear() {
   positions.clear();
   sequence_of_row.clear();
   num_sequences = 0;
+  mask.clear();
 }
 
 Trainer::Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, Device& device,
@@ -38,17 +47,24 @@ Trainer::Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, De
       moment1_(layout_.size()),
       moment2_(layout_.size()),
       model_(layout_.Bind(weights_.data())),
+      evaluation_model_(model_),
       experts_(model_.weights),
       activations_(config, Activations::Keep::kEveryLayer),
-      evaluation_activations_(config, Activations::Keep::kOneLayer),
+      evaluation_activations_(ForInference(config), Activations::Keep::kOneLayer),
       scratch_(config),
-      pages_(config.kv_shape(KvType::kF32)) {}
+      pages_(config.kv_shape(KvType::kF32)) {
+  evaluation_model_.config = ForInference(evaluation_model_.config);
+}
 
 void Trainer::Initialise(uint64_t seed, double sigma) {
   const double residual_sigma = sigma / std::sqrt(2.0 * static_cast<double>(config_.num_layers));
   uint64_t stream = 0;
   for (const auto& p : layout_.parameters()) {
     const std::span<float> values(weights_.data() + p.offset, static_cast<size_t>(p.size()));
+    if (p.is_router_noise) {  // takes no stream: the other weights are those of a run without it
+      std::fill(values.begin(), values.end(), 0.0f);
+      continue;
+    }
     const bool to_residual = p.name.ends_with("o_proj.weight") || p.name.ends_with("w2.weight") ||
                              p.name.ends_with("down_proj.weight");
     Random random(seed, ++stream);
@@ -61,8 +77,8 @@ void Trainer::Initialise(uint64_t seed, double sigma) {
   }
 }
 
-Mat<float> Trainer::RunForward(const TrainingBatch& batch, Activations& activations,
-                               const ForwardOptions& options) {
+Mat<float> Trainer::RunForward(const Model& model, const TrainingBatch& batch,
+                               Activations& activations, const ForwardOptions& options) {
   const auto num_sequences = static_cast<size_t>(batch.num_sequences);
   std::vector<int64_t> lengths(num_sequences, 0);
   for (size_t t = 0; t < batch.ids.size(); ++t) {
@@ -88,7 +104,7 @@ Mat<float> Trainer::RunForward(const TrainingBatch& batch, Activations& activati
   const auto num_tokens = static_cast<int64_t>(batch.ids.size());
   logits_.Reserve(num_tokens * config_.vocab_size);
   const Mat<float> logits = logits_.AsMat(num_tokens, config_.vocab_size);
-  Forward(model_, experts_, device_, batch_, options, activations, logits);
+  Forward(model, experts_, device_, batch_, options, activations, logits);
   return logits;
 }
 
@@ -96,21 +112,24 @@ StepResult Trainer::ComputeGradients(const TrainingBatch& batch) {
   ForwardOptions options;
   options.dropout = optimiser_.dropout;
   options.dropout.step = static_cast<uint64_t>(step_) + 1;
-  const Mat<float> logits = RunForward(batch, activations_, options);
+  const Mat<float> logits = RunForward(model_, batch, activations_, options);
   StepResult result;
   for (const int32_t target : batch.targets) result.targets += target >= 0;
   const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, result.targets));
   losses_.resize(batch.ids.size());
   ops_.CrossEntropy(logits, batch.targets, static_cast<float>(scale), losses_);
   result.cross_entropy = std::accumulate(losses_.begin(), losses_.end(), 0.0) * scale;
-  const BalanceLoss balance = ComputeBalanceLoss(activations_, config_, optimiser_.balance_scope);
-  result.balance = balance.value;
-  result.layer_load = balance.layer_load;
-  const double coefficient = config_.router.dense() ? 0 : optimiser_.balance_coefficient;
-  result.loss = result.cross_entropy + coefficient * balance.value;
+  const RouterLosses router = ComputeRouterLosses(activations_, config_, optimiser_, batch.mask);
+  result.balance = router.balance;
+  result.importance = router.importance;
+  result.load = router.load;
+  result.z = router.z;
+  result.layer_load = router.layer_load;
+  result.drop_rate = router.drop_rate;
+  result.loss = result.cross_entropy + router.total;
   gradients_.Zero();
-  Backward({model_, batch_, options, activations_, logits, balance, coefficient}, device_, ops_,
-           scratch_, GradientArena(weights_.data(), gradients_.data()));
+  Backward({model_, batch_, options, activations_, logits, router}, device_, ops_, scratch_,
+           GradientArena(weights_.data(), gradients_.data()));
   double squares = 0;
   for (const auto& p : layout_.parameters()) {
     squares += ops_.SumOfSquares({gradients_.data() + p.offset, static_cast<size_t>(p.size())});
@@ -144,7 +163,7 @@ void Trainer::ApplyAdamW(double learning_rate, double gradient_scale) {
 }
 
 double Trainer::Evaluate(const TrainingBatch& batch) {
-  const Mat<float> logits = RunForward(batch, evaluation_activations_, {});
+  const Mat<float> logits = RunForward(evaluation_model_, batch, evaluation_activations_, {});
   losses_.resize(batch.ids.size());
   ops_.CrossEntropy(logits, batch.targets, 0, losses_);
   return std::accumulate(losses_.begin(), losses_.end(), 0.0);

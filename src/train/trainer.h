@@ -16,30 +16,31 @@ struct TrainingBatch {
   std::vector<int64_t> positions;        // [T]
   std::vector<int32_t> sequence_of_row;  // [T]
   int64_t num_sequences = 0;
+  std::vector<uint8_t> mask;  // [T] 0: padding, which the router's losses leave out; empty: none
 
   // Appends a sequence: tokens[0, n - 1) as inputs, tokens[1, n) as targets.
   void AddSequence(std::span<const int32_t> tokens);
   void Clear();
 };
 
-struct OptimiserConfig {
+struct OptimiserConfig : RouterLossConfig {
   float beta1 = 0.9f;
   float beta2 = 0.95f;
   float epsilon = 1e-8f;
   float weight_decay = 0.1f;  // of matrices; norms are not decayed
   double clip_norm = 1.0;     // of the whole gradient; 0: never
-  double balance_coefficient = 0;
-  BalanceScope balance_scope = BalanceScope::kLayer;
-  DropoutSettings dropout;  // its step is set by the trainer
+  DropoutSettings dropout;    // and the router's draws; its step is set by the trainer
 };
 
 struct StepResult {
-  double loss = 0;           // cross_entropy + coefficient * balance
+  double loss = 0;           // cross_entropy + the router's losses, each times its coefficient
   double cross_entropy = 0;  // nats per target
-  double balance = 0;        // k when balanced
-  double grad_norm = 0;      // before clipping
+  double balance = 0;        // train/losses.h says what it is when balanced
+  double importance = 0, load = 0, z = 0;  // 0 where their coefficients are
+  double grad_norm = 0;                    // before clipping
   int64_t targets = 0;
   std::vector<double> layer_load;  // [layers * E] choices per token
+  std::vector<double> drop_rate;   // [layers] share of the choices that found their expert full
 };
 
 class Trainer {
@@ -49,14 +50,15 @@ class Trainer {
           BackwardOps& ops);
 
   // Normal draws of deviation `sigma` for matrices, those that write to the residual stream divided
-  // by sqrt(2 layers) (GPT-2); ones for norms.
+  // by sqrt(2 layers) (GPT-2); ones for norms; zeros for W_noise (Shazeer 2017).
   void Initialise(uint64_t seed, double sigma = 0.02);
 
   // Forward, backward, clip, AdamW. Step numbers count from 1.
   StepResult Step(const TrainingBatch& batch, double learning_rate);
   // Forward and backward only; gradients() holds the result.
   StepResult ComputeGradients(const TrainingBatch& batch);
-  // The summed cross-entropy of the targets in nats; changes nothing.
+  // The summed cross-entropy of the targets in nats; changes nothing. As the model will be run:
+  // without dropout, jitter, noise or capacity.
   double Evaluate(const TrainingBatch& batch);
 
   const ParameterLayout& layout() const { return layout_; }
@@ -69,7 +71,7 @@ class Trainer {
   std::span<const float> gradients() const { return gradients_.span(); }
 
  private:
-  Mat<float> RunForward(const TrainingBatch& batch, Activations& activations,
+  Mat<float> RunForward(const Model& model, const TrainingBatch& batch, Activations& activations,
                         const ForwardOptions& options);
   void ApplyAdamW(double learning_rate, double gradient_scale);
 
@@ -80,6 +82,7 @@ class Trainer {
   ParameterLayout layout_;
   Buffer<float> weights_, gradients_, moment1_, moment2_;
   Model model_;
+  Model evaluation_model_;  // the same weights with the router as it runs outside training
   ResidentExperts experts_;
   Activations activations_;
   Activations evaluation_activations_;
