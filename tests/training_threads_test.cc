@@ -43,14 +43,30 @@ struct Outcome {
   bool operator==(const Outcome&) const = default;
 };
 
-Outcome ThreeSteps(const std::string& device_name, int num_threads) {
+// A router with everything that training can add to one.
+RouterConfig BusyRouter() {
+  return {.num_experts = 4,
+          .top_k = 2,
+          .softmax = RouterSoftmax::kAll,
+          .capacity_factor = 0.9,
+          .jitter = 0.1f,
+          .noise = true};
+}
+
+Outcome ThreeSteps(const std::string& device_name, int num_threads, bool busy_router) {
   ThreadPool threads(num_threads);
   const auto device = MakeDevice(device_name, threads);
   const auto ops = MakeBackward(device_name, threads);
   OptimiserConfig optimiser;
   optimiser.balance_coefficient = 0.02;
   optimiser.dropout = {.rate = 0.1f, .expert_rate = 0.1f, .seed = 3};
-  Trainer trainer(Config(), optimiser, *device, *ops);
+  ModelConfig config = Config();
+  if (busy_router) {
+    config.router = BusyRouter();
+    optimiser.importance_coefficient = optimiser.load_coefficient = 0.1;
+    optimiser.z_coefficient = 1e-3;
+  }
+  Trainer trainer(config, optimiser, *device, *ops);
   trainer.Initialise(1, 0.1);
   Outcome outcome;
   for (uint64_t step = 0; step < 3; ++step)
@@ -64,9 +80,11 @@ Outcome ThreeSteps(const std::string& device_name, int num_threads) {
 class TrainingThreads : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(TrainingThreads, DoNotChangeABitOfTheWeights) {
-  const Outcome one = ThreeSteps(GetParam(), 1);
-  EXPECT_TRUE(ThreeSteps(GetParam(), 2) == one);
-  EXPECT_TRUE(ThreeSteps(GetParam(), 3) == one);
+  for (const bool busy_router : {false, true}) {
+    const Outcome one = ThreeSteps(GetParam(), 1, busy_router);
+    EXPECT_TRUE(ThreeSteps(GetParam(), 2, busy_router) == one);
+    EXPECT_TRUE(ThreeSteps(GetParam(), 3, busy_router) == one);
+  }
 }
 
 std::vector<std::string> ThreadedDevices() {

@@ -32,7 +32,7 @@ PROMPT_TOKENS = 24
 MIN_MARGIN = 1e-3           # between neighbours of the k+1 largest router probabilities
 MIN_TRAINING_MARGIN = 5e-4  # between the k-th and the next one, over all steps
 MAX_FOLDER_BYTES = 400_000
-MAX_TOTAL_BYTES = 4_000_000
+MAX_TOTAL_BYTES = 4_100_000
 EAGER = dict(attn_implementation="eager", experts_implementation="eager")
 TRAIN = dict(steps=10, batch=3, sequence=12, lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, clip=1.0)
 
@@ -576,7 +576,8 @@ def main():
         raise SystemExit(f"{root}: is not empty and holds no manifest.json, so it is not replaced")
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    cases = make_forward_cases(root) | make_training_cases(root)
+    import router_goldens  # reads this module  # pylint: disable=import-outside-toplevel,cyclic-import
+    cases = make_forward_cases(root) | make_training_cases(root) | router_goldens.make_router_cases(root)
     for name, entry in cases.items():
         files = sorted((root / name).iterdir())
         entry["files"] = [file.name for file in files]

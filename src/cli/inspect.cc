@@ -111,6 +111,7 @@ OrderedJson ToJson(const Inspection& found) {
           {"head_dim", c.head_dim},
           {"experts", c.router.num_experts},
           {"experts_per_token", c.router.top_k},
+          {"norm_topk_prob", !c.router.unnormalised()},
           {"vocab", c.vocab_size},
           {"context", c.context_length},
           {"sliding_window", c.sliding_window},
@@ -156,8 +157,11 @@ std::string ToTable(const Inspection& found, bool colour) {
                   c.num_kv_heads,
                   c.sliding_window > 0 ? fmt::format(", window {}", c.sliding_window) : ""));
   row("experts", c.router.dense() ? fmt::format("none (dense), hidden {}", c.hidden_dim)
-                                  : fmt::format("{}, {} per token, hidden {}", c.router.num_experts,
-                                                c.router.top_k, c.hidden_dim));
+                                  : fmt::format("{}, {} per token, hidden {}{}",
+                                                c.router.num_experts, c.router.top_k, c.hidden_dim,
+                                                c.router.unnormalised()
+                                                    ? "; gates are shares of the softmax over all"
+                                                    : ""));
   row("vocabulary", found.tokenizer_file.empty()
                         ? fmt::format("{} rows, no tokenizer", c.vocab_size)
                         : fmt::format("{} rows, {} pieces in {}", c.vocab_size, found.pieces,

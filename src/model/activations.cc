@@ -17,7 +17,10 @@ enum Slot {
   kAttnOut,
   kXMid,
   kFfnH,
+  kRouterIn,
   kLogits,
+  kNoiseRaw,
+  kNoise,
   kGathered,
   kGate,
   kUp,
@@ -54,7 +57,10 @@ void Activations::Allocate(int64_t max_tokens, int64_t max_choices) {
     size(kAttnOut, t * c.dim);
     size(kXMid, all ? t * c.dim : 0);  // else x itself
     size(kFfnH, t * c.dim);
+    size(kRouterIn, c.router.jitter > 0 ? t * c.dim : 0);  // else ffn_h itself
     size(kLogits, t * c.router.num_experts);
+    size(kNoiseRaw, c.router.noise ? t * c.router.num_experts : 0);
+    size(kNoise, c.router.noise ? t * c.router.num_experts : 0);
     size(kGathered, routed * c.dim);
     size(kGate, routed * c.hidden_dim);
     size(kUp, routed * c.hidden_dim);
@@ -85,7 +91,12 @@ void Activations::SetLayer(size_t i, int64_t tokens, int64_t choices) {
   a.attn_out = slots[kAttnOut].AsMat(tokens, c.dim);
   a.x_mid = all ? slots[kXMid].AsMat(tokens, c.dim) : a.x;
   a.ffn_h = slots[kFfnH].AsMat(tokens, c.dim);
+  a.router_in = c.router.jitter > 0 ? slots[kRouterIn].AsMat(tokens, c.dim) : a.ffn_h;
   a.router_logits = slots[kLogits].AsMat(tokens, c.router.num_experts);
+  if (c.router.noise) {
+    a.noise_raw = slots[kNoiseRaw].AsMat(tokens, c.router.num_experts);
+    a.noise = slots[kNoise].AsMat(tokens, c.router.num_experts);
+  }
   a.routing.SetTokens(tokens, c.router, choices);
   a.gathered = slots[kGathered].AsMat(routed, c.dim);
   a.gate = slots[kGate].AsMat(routed, c.hidden_dim);

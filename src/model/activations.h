@@ -13,17 +13,20 @@ namespace cadre {
 // T tokens of the step, R rows whose FFN is computed (R < T only in the last layer), C = routed
 // rows.
 struct LayerActivations {
-  Mat<float> x;         // [T, d] residual stream entering the layer
-  Mat<float> attn_h;    // [T, d] normalised x
-  Mat<float> q;         // [T, H * D] rotated
-  Mat<float> k;         // [T, K * D] rotated
-  Mat<float> v;         // [T, K * D]
-  Mat<float> attn;      // [T, H * D] heads' outputs
-  Mat<float> lse;       // [T, H] log of the softmax denominators; empty unless kept for backward
-  Mat<float> attn_out;  // [T, d]
-  Mat<float> x_mid;     // [T or R, d] residual stream after attention
-  Mat<float> ffn_h;     // [R, d] normalised x_mid
-  Mat<float> router_logits;  // [R, E]
+  Mat<float> x;          // [T, d] residual stream entering the layer
+  Mat<float> attn_h;     // [T, d] normalised x
+  Mat<float> q;          // [T, H * D] rotated
+  Mat<float> k;          // [T, K * D] rotated
+  Mat<float> v;          // [T, K * D]
+  Mat<float> attn;       // [T, H * D] heads' outputs
+  Mat<float> lse;        // [T, H] log of the softmax denominators; empty unless kept for backward
+  Mat<float> attn_out;   // [T, d]
+  Mat<float> x_mid;      // [T or R, d] residual stream after attention
+  Mat<float> ffn_h;      // [R, d] normalised x_mid
+  Mat<float> router_in;  // [R, d] what the router reads: ffn_h, or its copy with jitter
+  Mat<float> router_logits;  // [R, E] with noise where the config has it
+  Mat<float> noise_raw;      // [R, E] router_in W_noise^T; empty without noise, as the next
+  Mat<float> noise;          // [R, E] the standard normal draws
   Routing routing;           // R rows
   DispatchPlan plan;
   Mat<float> gathered;    // [C, d] ffn_h, a row per choice

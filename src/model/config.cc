@@ -39,6 +39,8 @@ void ModelConfig::Validate(const std::string& name) const {
   ExpectRange(name, "sliding window", sliding_window, 0, INT32_MAX);
   ExpectRange(name, "number of experts", router.num_experts, 1, 4096);
   ExpectRange(name, "experts per token", router.top_k, 1, router.num_experts);
+  if (architecture == kUnnormalisedArchitecture)
+    ExpectRange(name, "number of experts", router.num_experts, 2, 4096);
   if (num_heads % num_kv_heads != 0) {
     throw Error("{}: {} heads are not a multiple of {} key/value heads", name, num_heads,
                 num_kv_heads);

@@ -17,20 +17,35 @@ enum class RouterSoftmax {
   kAll,     // over all experts, gates not renormalised (Switch)
 };
 
-// One router serves them all: Mixtral {8, 2, kChosen, 0}, Switch {E, 1, kAll, cf}, dense {1, 1}.
+// One router serves them all: Mixtral {8, 2, kChosen}, Switch {E, 1, kAll, cf, jitter}, noisy top-k
+// {E, k, kChosen, .noise = true}, dense {1, 1}. The first three fields say what a model is and are
+// saved with it; the rest is how it is trained, and zero wherever a model is only run.
 struct RouterConfig {
   int64_t num_experts = 1;
   int64_t top_k = 1;
   RouterSoftmax softmax = RouterSoftmax::kChosen;
   double capacity_factor =
-      0;  // rows per expert <= ceil(factor * rows * top_k / num_experts); 0: never drop
+      0;             // rows per expert <= ceil(factor * rows * top_k / num_experts); 0: never drop
+  float jitter = 0;  // the router reads its input times U(1 - jitter, 1 + jitter), elementwise
+  bool noise = false;  // N(0, 1) * (softplus(x W_noise) + noise_floor) is added to the logits
+  float noise_floor = 0.01f;
 
   // A dense model has no router weight; its one expert takes every token with gate 1.
   bool dense() const { return num_experts == 1; }
+  // Gates are shares of the softmax over all experts and do not sum to one (Switch).
+  bool unnormalised() const { return !dense() && softmax == RouterSoftmax::kAll; }
+  // The same router as it runs outside training: nothing is dropped, nothing is random.
+  RouterConfig ForInference() const {
+    return {.num_experts = num_experts, .top_k = top_k, .softmax = softmax};
+  }
 };
 
+// The architecture of a sparse model whose gates are not renormalised. A name of its own, in
+// config.json and in GGUF, since every program that knows "mixtral" would renormalise them.
+inline constexpr const char* kUnnormalisedArchitecture = "cadre_moe";
+
 struct ModelConfig {
-  std::string architecture = "mixtral";  // mixtral, mistral or llama
+  std::string architecture = "mixtral";  // mixtral, mistral, llama or cadre_moe
   int64_t dim = 0;                       // d
   int64_t hidden_dim = 0;                // f, per expert
   int64_t num_layers = 0;

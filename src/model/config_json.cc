@@ -68,18 +68,32 @@ int64_t MistralWindow(const Json& params, const std::string& name) {
   return common;
 }
 
+// What a file says of the gates must be what its architecture does with them: transformers ignores
+// the key where it means nothing, and another model would come out.
+void CheckGates(const Json& json, const std::string& architecture, const std::string& name) {
+  const bool unnormalised = architecture == kUnnormalisedArchitecture;
+  if (JsonBool(json, "norm_topk_prob", !unnormalised, name) != unnormalised) return;
+  throw Error("{}: norm_topk_prob is {} but {} gates are {}", name, unnormalised, architecture,
+              unnormalised ? "never renormalised (model_type mixtral has those that are)"
+                           : fmt::format("always renormalised (model_type {} has those that are "
+                                         "not)",
+                                         kUnnormalisedArchitecture));
+}
+
 }  // namespace
 
 ModelConfig ConfigFromJson(const Json& json, const std::string& name) {
   if (!json.is_object()) throw Error("{}: must hold a JSON object", name);
   ModelConfig config;
   config.architecture = JsonString(json, "model_type", "", name);
-  const bool mixtral = config.architecture == "mixtral";
+  const bool unnormalised = config.architecture == kUnnormalisedArchitecture;
+  const bool mixtral = config.architecture == "mixtral" || unnormalised;
   const bool mistral = config.architecture == "mistral";
   if (!mixtral && !mistral && config.architecture != "llama") {
-    throw Error("{}: model_type is '{}' but must be mixtral, mistral or llama", name,
-                Printable(config.architecture));
+    throw Error("{}: model_type is '{}' but must be mixtral, mistral, llama or {}", name,
+                Printable(config.architecture), kUnnormalisedArchitecture);
   }
+  if (mixtral) CheckGates(json, config.architecture, name);
   const std::string activation = JsonString(json, "hidden_act", "silu", name);
   if (activation != "silu") {
     throw Error("{}: hidden_act is '{}' but must be silu", name, Printable(activation));
@@ -114,6 +128,7 @@ ModelConfig ConfigFromJson(const Json& json, const std::string& name) {
   if (mixtral) {
     config.router.num_experts = count("num_local_experts", count("num_experts", 8));
     config.router.top_k = count("num_experts_per_tok", 2);
+    if (unnormalised) config.router.softmax = RouterSoftmax::kAll;
     config.router_aux_loss_coef = JsonNumber(json, "router_aux_loss_coef", 0.001, name);
   }
   config.bos_id = static_cast<int32_t>(JsonInt(json, "bos_token_id", 1, 0, INT32_MAX, name));
@@ -169,14 +184,19 @@ ModelConfig ConfigFromParams(const Json& params, const std::string& name) {
 }
 
 OrderedJson ConfigToJson(const ModelConfig& config, DType type) {
-  const bool mixtral = config.architecture == "mixtral";
+  const bool unnormalised = config.router.unnormalised();
+  const bool mixtral = config.architecture == "mixtral" || unnormalised;
   // transformers' Llama knows no window.
   const bool mistral = config.architecture == "mistral" || (!mixtral && config.sliding_window > 0);
   OrderedJson json;
-  json["architectures"] = {mixtral   ? "MixtralForCausalLM"
-                           : mistral ? "MistralForCausalLM"
-                                     : "LlamaForCausalLM"};
-  json["model_type"] = mixtral ? "mixtral" : mistral ? "mistral" : "llama";
+  json["architectures"] = {unnormalised ? "CadreMoeForCausalLM"
+                           : mixtral    ? "MixtralForCausalLM"
+                           : mistral    ? "MistralForCausalLM"
+                                        : "LlamaForCausalLM"};
+  json["model_type"] = unnormalised ? kUnnormalisedArchitecture
+                       : mixtral    ? "mixtral"
+                       : mistral    ? "mistral"
+                                    : "llama";
   json["hidden_size"] = config.dim;
   json["intermediate_size"] = config.hidden_dim;
   json["num_hidden_layers"] = config.num_layers;
@@ -197,6 +217,7 @@ OrderedJson ConfigToJson(const ModelConfig& config, DType type) {
     json["num_experts_per_tok"] = config.router.top_k;
     json["router_aux_loss_coef"] = config.router_aux_loss_coef;
     json["output_router_logits"] = false;
+    if (unnormalised) json["norm_topk_prob"] = false;
   }
   json["bos_token_id"] = config.bos_id >= 0 ? OrderedJson(config.bos_id) : OrderedJson(nullptr);
   if (config.eos_ids.size() == 1) {

@@ -79,6 +79,40 @@ TEST(ConfigFromJson, TakesTheDefaultsOfTheClassForAbsentKeys) {
   EXPECT_TRUE(mistral.router.dense());
 }
 
+Json Unnormalised() {
+  Json json = SmallMixtral();
+  json["model_type"] = "cadre_moe";
+  json["num_experts_per_tok"] = 1;
+  json["norm_topk_prob"] = false;
+  return json;
+}
+
+TEST(ConfigFromJson, KnowsAModelWhoseGatesAreNotRenormalised) {
+  const ModelConfig config = Read(Unnormalised());
+  EXPECT_TRUE(config.router.unnormalised());
+  EXPECT_EQ(config.router.top_k, 1);
+  EXPECT_EQ(config.router.capacity_factor, 0);
+  EXPECT_FALSE(config.router.noise);
+  const Json written = Json::parse(ConfigToJson(config).dump());
+  EXPECT_EQ(written["model_type"], "cadre_moe");
+  EXPECT_EQ(written["norm_topk_prob"], false);
+  EXPECT_TRUE(Read(written).router.unnormalised());
+  EXPECT_FALSE(Read(SmallMixtral()).router.unnormalised());
+  EXPECT_FALSE(Json::parse(ConfigToJson(Read(SmallMixtral())).dump()).contains("norm_topk_prob"));
+}
+
+TEST(ConfigFromJson, RefusesGatesThatItsArchitectureDoesNotHave) {
+  EXPECT_THAT(ErrorOf([] { ReadWith("norm_topk_prob", false); }),
+              HasSubstr("norm_topk_prob is false but mixtral gates are always renormalised"));
+  EXPECT_TRUE(ReadWith("norm_topk_prob", true).router.num_experts == 4);
+  Json json = Unnormalised();
+  json["norm_topk_prob"] = true;
+  EXPECT_THAT(ErrorOf([&] { Read(json); }), HasSubstr("norm_topk_prob is true"));
+  json = Unnormalised();
+  json["num_local_experts"] = 1;
+  EXPECT_THAT(ErrorOf([&] { Read(json); }), HasSubstr("number of experts is 1"));
+}
+
 TEST(ConfigFromJson, TellsAnAbsentWindowFromNone) {
   EXPECT_EQ(Read({{"model_type", "mistral"}, {"sliding_window", nullptr}}).sliding_window, 0);
   EXPECT_EQ(Read({{"model_type", "mistral"}, {"sliding_window", 1024}}).sliding_window, 1024);
@@ -124,7 +158,7 @@ struct Refusal {
 
 TEST(ConfigFromJson, RefusesWithTheNameOfFileAndField) {
   const Refusal refusals[] = {
-      {"model_type", "gpt2", "model_type is 'gpt2' but must be mixtral, mistral or llama"},
+      {"model_type", "gpt2", "model_type is 'gpt2' but must be mixtral, mistral, llama or cadre_moe"},
       {"model_type", nullptr, "model_type"},
       {"hidden_act", "gelu", "hidden_act is 'gelu' but must be silu"},
       {"attention_bias", true, "attention_bias"},

@@ -22,7 +22,12 @@ Mat<float> KeepRows(std::span<const int64_t> wanted, Mat<float> x) {
 void NarrowFfn(std::span<const int64_t> wanted, const RouterConfig& router, LayerActivations& a) {
   a.x_mid = KeepRows(wanted, a.x_mid);
   a.ffn_h = a.ffn_h.Rows(0, a.x_mid.rows);
+  a.router_in = a.router_in.Rows(0, a.x_mid.rows);
   a.router_logits = a.router_logits.Rows(0, a.x_mid.rows);
+  if (router.noise) {
+    a.noise_raw = a.noise_raw.Rows(0, a.x_mid.rows);
+    a.noise = a.noise.Rows(0, a.x_mid.rows);
+  }
   a.routing.SetTokens(a.x_mid.rows, router, a.routing.experts.cols);
   a.moe_out = a.moe_out.Rows(0, a.x_mid.rows);
 }

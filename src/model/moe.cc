@@ -1,18 +1,34 @@
 #include "model/moe.h"
 
+#include "model/router_noise.h"
 #include "ops/dropout.h"
 
 namespace cadre {
 namespace {
 
+void RouterLogits(const Model& model, int64_t layer, Device& device, const DropoutSettings& draws,
+                  LayerActivations& a) {
+  const RouterConfig& config = model.config.router;
+  const LayerWeights& w = model.weights.layers[static_cast<size_t>(layer)];
+  if (config.jitter > 0) {
+    Jitter(a.ffn_h, config.jitter, draws.seed, draws.Stream(layer, DropoutSettings::kRouterJitter),
+           device.threads(), a.router_in);
+  }
+  device.MatMul(a.router_in, w.router, ActivationType::kF32, a.router_logits);
+  if (config.noise) {
+    device.MatMul(a.router_in, w.router_noise, ActivationType::kF32, a.noise_raw);
+    AddRouterNoise(a.noise_raw, config.noise_floor, draws.seed,
+                   draws.Stream(layer, DropoutSettings::kRouterNoise), a.noise, a.router_logits);
+  }
+}
+
 void Route(const Model& model, int64_t layer, Device& device, const RouterLimits& limits,
-           LayerActivations& a) {
+           const DropoutSettings& draws, LayerActivations& a) {
   const RouterConfig& config = model.config.router;
   if (config.dense()) {
     for (int64_t t = 0; t < a.ffn_h.rows; ++t) a.router_logits.row(t)[0] = 0;
   } else {
-    device.MatMul(a.ffn_h, model.weights.layers[static_cast<size_t>(layer)].router,
-                  ActivationType::kF32, a.router_logits);
+    RouterLogits(model, layer, device, draws, a);
   }
   ChooseExperts(a.router_logits, config, limits, a.routing);
   PlanDispatch(a.routing, config, a.plan);
@@ -31,7 +47,7 @@ void ExpertFfn(const ExpertWeights& w, int64_t begin, int64_t end, Device& devic
 
 void Moe(const Model& model, int64_t layer, ExpertSource& experts, Device& device,
          const RouterLimits& limits, const ForwardOptions& options, LayerActivations& a) {
-  Route(model, layer, device, limits, a);
+  Route(model, layer, device, limits, options.dropout, a);
   const int64_t rows = a.plan.rows();
   const DispatchView plan = a.plan.view(a.routing.gates);
   device.GatherRows(a.ffn_h, plan, a.gathered.Rows(0, rows));

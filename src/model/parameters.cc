@@ -1,10 +1,20 @@
 #include "model/parameters.h"
 
+#include <fmt/format.h>
+
 #include "model/rope_rows.h"
 #include "model/tensor_names.h"
 #include "tensor/quant.h"
 
 namespace cadre {
+namespace {
+
+// In no file of a model, so in no layout's names.
+std::string RouterNoiseName(int64_t layer) {
+  return fmt::format("model.layers.{}.block_sparse_moe.gate_noise.weight", layer);
+}
+
+}  // namespace
 
 ParameterLayout::ParameterLayout(const ModelConfig& config) : config_(config) {
   config_.rope_layout = RopeLayout::kHalfSplit;
@@ -19,6 +29,7 @@ ParameterLayout::ParameterLayout(const ModelConfig& config) : config_(config) {
     Add(names.Attention(l, 'o'), c.dim, c.q_dim());
     Add(names.FfnNorm(l), 1, c.dim, true);
     if (!c.router.dense()) Add(names.Router(l), c.router.num_experts, c.dim);
+    if (c.router.noise) Add(RouterNoiseName(l), c.router.num_experts, c.dim).is_router_noise = true;
     for (int64_t e = 0; e < c.router.num_experts; ++e) {
       Add(names.Expert(l, e, 1), c.hidden_dim, c.dim);
       Add(names.Expert(l, e, 2), c.dim, c.hidden_dim);
@@ -29,11 +40,11 @@ ParameterLayout::ParameterLayout(const ModelConfig& config) : config_(config) {
   if (!c.tie_embeddings) Add(names.Head(), c.vocab_size, c.dim);
 }
 
-int64_t ParameterLayout::Add(std::string name, int64_t rows, int64_t cols, bool is_norm) {
+Parameter& ParameterLayout::Add(std::string name, int64_t rows, int64_t cols, bool is_norm) {
   const int64_t offset = size_;
-  parameters_.push_back({std::move(name), rows, cols, offset, is_norm});
   size_ += (rows * cols + 15) / 16 * 16;
-  return offset;
+  return parameters_.emplace_back(Parameter{
+      .name = std::move(name), .rows = rows, .cols = cols, .offset = offset, .is_norm = is_norm});
 }
 
 Model ParameterLayout::Bind(float* arena) const {
@@ -59,6 +70,7 @@ Model ParameterLayout::Bind(float* arena) const {
     w.wo = matrix();
     w.ffn_norm = norm();
     if (!c.router.dense()) w.router = matrix();
+    if (c.router.noise) w.router_noise = matrix();
     for (int64_t e = 0; e < c.router.num_experts; ++e) {
       ExpertWeights expert;
       expert.w1 = matrix();
@@ -74,7 +86,10 @@ Model ParameterLayout::Bind(float* arena) const {
 }
 
 void CopyToArena(const Model& model, float* arena) {
-  const ParameterLayout layout(model.config);
+  CopyToArena(model, ParameterLayout(model.config), arena);
+}
+
+void CopyToArena(const Model& model, const ParameterLayout& layout, float* arena) {
   const Model target = layout.Bind(arena);
   const auto copy = [&](const Weight& from, const Weight& to) {
     CADRE_CHECK(from.rows == to.rows && from.cols == to.cols);
@@ -106,6 +121,7 @@ void CopyToArena(const Model& model, float* arena) {
     copy(from.wo, to.wo);
     copy_norm(from.ffn_norm, to.ffn_norm);
     if (!model.config.router.dense()) copy(from.router, to.router);
+    if (model.config.router.noise) copy(from.router_noise, to.router_noise);
     for (size_t e = 0; e < from.experts.size(); ++e) {
       copy(from.experts[e].w1, to.experts[e].w1);
       copy(from.experts[e].w2, to.experts[e].w2);

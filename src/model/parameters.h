@@ -16,6 +16,7 @@ struct Parameter {
   int64_t cols = 0;    // 1 row for a norm
   int64_t offset = 0;  // in floats, a multiple of 16
   bool is_norm = false;
+  bool is_router_noise = false;  // W_noise: of the training state, in no model's files
 
   int64_t size() const { return rows * cols; }
 };
@@ -33,7 +34,7 @@ class ParameterLayout {
   Model Bind(float* arena) const;
 
  private:
-  int64_t Add(std::string name, int64_t rows, int64_t cols, bool is_norm = false);
+  Parameter& Add(std::string name, int64_t rows, int64_t cols, bool is_norm = false);
 
   ModelConfig config_;
   std::vector<Parameter> parameters_;
@@ -43,5 +44,8 @@ class ParameterLayout {
 // Copies every weight of `model` (any stored type, any RoPE layout) into an arena of
 // ParameterLayout(model.config), decoded to float32 and with Hugging Face's row order.
 void CopyToArena(const Model& model, float* arena);
+// The same into an arena of a layout that may have W_noise beside what the model has; that is left
+// as it is.
+void CopyToArena(const Model& model, const ParameterLayout& layout, float* arena);
 
 }  // namespace cadre

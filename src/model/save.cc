@@ -213,30 +213,34 @@ class ShardWriter {
 
 void SetModelMetadata(const ModelConfig& c, uint32_t file_type, const std::string& name,
                       GgufWriter& writer) {
-  writer.SetString("general.architecture", "llama");
+  // llama.cpp renormalises the gates of every "llama": under that name it would run another model.
+  const std::string architecture = c.router.unnormalised() ? kUnnormalisedArchitecture : "llama";
+  const auto key = [&](const char* rest) { return architecture + "." + rest; };
+  writer.SetString("general.architecture", architecture);
   writer.SetString("general.name", name);
   writer.SetU32("general.file_type", file_type);
   writer.SetU32("general.quantization_version", 2);
-  const auto u32 = [&](const char* key, int64_t value) {
-    writer.SetU32(key, static_cast<uint32_t>(value));
+  const auto u32 = [&](const char* rest, int64_t value) {
+    writer.SetU32(key(rest), static_cast<uint32_t>(value));
   };
-  u32("llama.vocab_size", c.vocab_size);
-  u32("llama.context_length", c.context_length);
-  u32("llama.embedding_length", c.dim);
-  u32("llama.block_count", c.num_layers);
-  u32("llama.feed_forward_length", c.hidden_dim);
-  u32("llama.rope.dimension_count", c.head_dim);
-  u32("llama.attention.head_count", c.num_heads);
-  u32("llama.attention.head_count_kv", c.num_kv_heads);
-  u32("llama.attention.key_length", c.head_dim);
-  u32("llama.attention.value_length", c.head_dim);
-  if (c.sliding_window > 0) u32("llama.attention.sliding_window", c.sliding_window);
-  writer.SetF32("llama.attention.layer_norm_rms_epsilon", c.rms_norm_eps);
-  writer.SetF32("llama.rope.freq_base", static_cast<float>(c.rope_theta));
+  u32("vocab_size", c.vocab_size);
+  u32("context_length", c.context_length);
+  u32("embedding_length", c.dim);
+  u32("block_count", c.num_layers);
+  u32("feed_forward_length", c.hidden_dim);
+  u32("rope.dimension_count", c.head_dim);
+  u32("attention.head_count", c.num_heads);
+  u32("attention.head_count_kv", c.num_kv_heads);
+  u32("attention.key_length", c.head_dim);
+  u32("attention.value_length", c.head_dim);
+  if (c.sliding_window > 0) u32("attention.sliding_window", c.sliding_window);
+  writer.SetF32(key("attention.layer_norm_rms_epsilon"), c.rms_norm_eps);
+  writer.SetF32(key("rope.freq_base"), static_cast<float>(c.rope_theta));
   if (!c.router.dense()) {
-    u32("llama.expert_count", c.router.num_experts);
-    u32("llama.expert_used_count", c.router.top_k);
+    u32("expert_count", c.router.num_experts);
+    u32("expert_used_count", c.router.top_k);
   }
+  if (c.router.unnormalised()) writer.SetBool(key("expert_weights_norm"), false);
 }
 
 std::string SafetensorsStem(TensorLayout names) {
@@ -277,6 +281,12 @@ SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, Thre
                             const std::string& folder) {
   const TensorLayout names = options.layout.names;
   CADRE_CHECK(names != TensorLayout::kGguf);
+  if (names == TensorLayout::kMistral && model.config.router.unnormalised()) {
+    throw Error(
+        "{}: params.json cannot say that gates are not renormalised, and what reads it would "
+        "renormalise them: write another layout",
+        folder);
+  }
   auto plan = TypedPlan(model, options);
   const auto shards = CutIntoShards(plan, options.shard_bytes);
   // Wide elements first, so that each starts at a multiple of its size.

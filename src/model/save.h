@@ -57,8 +57,10 @@ PlannedFiles PlanFiles(const Model& model, const SaveOptions& options, const std
 SaveSummary SaveSafetensors(const Model& model, const SaveOptions& options, ThreadPool& threads,
                             const std::string& folder);
 
-// GGUF v3 of architecture "llama", as llama.cpp reads it. `set_text` adds the tokenizer's metadata.
-// With shards the files are called PATH-00001-of-00003.gguf for a `path` of PATH.gguf.
+// GGUF v3 of architecture "llama", as llama.cpp reads it; "cadre_moe" for a model whose gates are
+// not renormalised, which llama.cpp then refuses instead of running another model. `set_text` adds
+// the tokenizer's metadata. With shards the files are called PATH-00001-of-00003.gguf for a `path`
+// of PATH.gguf.
 SaveSummary SaveGguf(const Model& model, const SaveOptions& options, ThreadPool& threads,
                      const std::function<void(GgufWriter&)>& set_text, const std::string& name,
                      const std::string& path);

@@ -67,6 +67,66 @@ INSTANTIATE_TEST_SUITE_P(All, SaveGolden,
                                            "mixtral_gguf_f32"),
                          [](const auto& test) { return std::string(test.param); });
 
+ModelConfig SwitchConfig() {
+  ModelConfig config = TinyConfig();
+  config.architecture = kUnnormalisedArchitecture;
+  config.router = {.num_experts = 4,
+                   .top_k = 1,
+                   .softmax = RouterSoftmax::kAll,
+                   .capacity_factor = 1,
+                   .jitter = 0.1f,
+                   .noise = true};
+  return config;
+}
+
+// The router as it runs, and nothing of how it was trained.
+void ExpectSwitch(const LoadedModel& loaded, const Model& original) {
+  const RouterConfig& router = loaded.model().config.router;
+  EXPECT_EQ(loaded.model().config.architecture, kUnnormalisedArchitecture);
+  EXPECT_TRUE(router.unnormalised());
+  EXPECT_EQ(router.num_experts, 4);
+  EXPECT_EQ(router.top_k, 1);
+  EXPECT_EQ(router.capacity_factor, 0);
+  EXPECT_EQ(router.jitter, 0);
+  EXPECT_FALSE(router.noise);
+  Model plain = original;
+  plain.config.router = plain.config.router.ForInference();
+  EXPECT_EQ(ReferenceLogits(loaded.model(), kIds), ReferenceLogits(plain, kIds));
+  plain.config.router.softmax = RouterSoftmax::kChosen;  // what mixtral would make of it
+  EXPECT_NE(ReferenceLogits(loaded.model(), kIds), ReferenceLogits(plain, kIds));
+}
+
+TEST(SaveSwitch, IsReadBackAsWhatItIs) {
+  const ModelConfig config = SwitchConfig();
+  const ParameterLayout layout(config);
+  const auto arena = RandomArena(layout);
+  const Model model = layout.Bind(arena.data());
+  const TempFolder folder;
+  SaveArenaAsHuggingFace(config, arena, folder.path());
+  ExpectSwitch(LoadedModel::Load(folder.path()), model);
+  const std::string path = folder / "model.gguf";
+  SaveArenaAsGguf(config, arena, DType::kF32, path);
+  const auto loaded = LoadedModel::Load(path);
+  ExpectSwitch(loaded, model);
+  EXPECT_EQ(loaded.checkpoint().gguf()->GetString("general.architecture"), "cadre_moe");
+  EXPECT_FALSE(loaded.checkpoint().gguf()->GetBool("cadre_moe.expert_weights_norm"));
+}
+
+TEST(SaveSwitch, IsRefusedByALayoutThatCannotSayIt) {
+  const ModelConfig config = SwitchConfig();
+  const ParameterLayout layout(config);
+  const auto arena = RandomArena(layout);
+  const TempFolder folder;
+  ThreadPool threads(1);
+  const SaveOptions options = {.layout = {TensorLayout::kMistral, ExpertLayout::kSeparate},
+                               .type_of = [](const PlannedTensor&) { return DType::kF32; }};
+  EXPECT_NE(model_testing::ErrorOf([&] {
+              SaveSafetensors(layout.Bind(arena.data()), options, threads, folder.path());
+            }).find("not renormalised"),
+            std::string::npos);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
 // dim 256 gives rows of whole k-quant blocks, hidden_dim 32 only of Q8_0, 24 of neither.
 ModelConfig WideConfig(int64_t hidden_dim) {
   ModelConfig config = TinyConfig();

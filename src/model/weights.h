@@ -25,6 +25,7 @@ struct LayerWeights {
   Weight wo;                           // [d, H * D]
   std::span<const float> ffn_norm;     // [d]
   Weight router;                       // [E, d]; no data in a dense model
+  Weight router_noise;                 // [E, d] W_noise; no data but in training with noise
   std::vector<ExpertWeights> experts;  // [E]
 };
 

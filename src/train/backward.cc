@@ -1,9 +1,12 @@
 #include "train/backward.h"
 
+#include <cmath>
 #include <cstring>
 
 #include "model/attention.h"
+#include "model/router_noise.h"
 #include "ops/dropout.h"
+#include "train/load_loss.h"
 
 namespace cadre {
 namespace {
@@ -46,6 +49,49 @@ void ExpertBackward(const ExpertWeights& w, int64_t layer, int64_t e, int64_t be
   ops.MatMulBackward(x, AsMat(w.w3), d_up, d_gathered, g.Of(w.w3));
 }
 
+// The logits are clean + draws * deviation(noise_raw): from d_logits to d_noise = d noise_raw, and
+// to d_logits = d clean.
+void NoiseBackward(int64_t layer, const BackwardInput& in, BackwardScratch& s) {
+  const LayerActivations& a = in.activations.layer(layer);
+  for (const auto& m : {s.d_clean, s.d_noise}) Zero(m);
+  AddLoadGradient(in.router_losses, layer, a, in.model.config.router.noise_floor, s.d_logits,
+                  s.d_clean, s.d_noise);
+  for (int64_t t = 0; t < s.d_logits.rows; ++t) {
+    for (int64_t e = 0; e < s.d_logits.cols; ++e) {
+      const double d_deviation =
+          static_cast<double>(s.d_noise.row(t)[e]) +
+          static_cast<double>(s.d_logits.row(t)[e]) * static_cast<double>(a.noise.row(t)[e]);
+      const double raw = a.noise_raw.row(t)[e];
+      s.d_noise.row(t)[e] = static_cast<float>(d_deviation / (1 + std::exp(-raw)));
+      s.d_logits.row(t)[e] += s.d_clean.row(t)[e];
+    }
+  }
+}
+
+// From d_gates and the router's losses to d_h (added) and to W_g and W_noise.
+void RouterBackward(int64_t layer, const BackwardInput& in, Device& device, BackwardOps& ops,
+                    BackwardScratch& s, const GradientArena& g) {
+  LayerActivations& a = in.activations.layer(layer);
+  const LayerWeights& w = in.model.weights.layers[static_cast<size_t>(layer)];
+  const RouterConfig& router = in.model.config.router;
+  AddImportanceGradient(in.router_losses, layer, a.routing, s.d_gates);
+  AddGateGradient(a.routing, router.softmax, s.d_gates, s.d_logits);
+  AddBalanceGradient(in.router_losses, layer, a.routing, s.d_logits);
+  AddZGradient(in.router_losses, a, s.d_logits);
+  if (router.noise) NoiseBackward(layer, in, s);
+  const bool jitter = router.jitter > 0;
+  const Mat<float> d_in = jitter ? s.d_router_in : s.d_h;
+  if (jitter) Zero(d_in);
+  ops.MatMulBackward(a.router_in, AsMat(w.router), s.d_logits, d_in, g.Of(w.router));
+  if (router.noise)
+    ops.MatMulBackward(a.router_in, AsMat(w.router_noise), s.d_noise, d_in, g.Of(w.router_noise));
+  if (!jitter) return;
+  const DropoutSettings& draws = in.options.dropout;
+  Jitter(d_in, router.jitter, draws.seed, draws.Stream(layer, DropoutSettings::kRouterJitter),
+         device.threads(), d_in);
+  device.Add(s.d_h, d_in, s.d_h);
+}
+
 // From d_branch = d moe_out to d_h = d ffn_h.
 void MoeBackward(int64_t layer, const BackwardInput& in, Device& device, BackwardOps& ops,
                  BackwardScratch& s, const GradientArena& g) {
@@ -68,10 +114,7 @@ void MoeBackward(int64_t layer, const BackwardInput& in, Device& device, Backwar
   }
   ops.GatherRowsBackward(plan, s.d_gathered.Rows(0, rows), s.d_h);
   if (router.dense()) return;
-  AddGateGradient(a.routing, router.softmax, s.d_gates, s.d_logits);
-  if (in.balance_coefficient != 0)
-    AddBalanceGradient(in.balance, in.balance_coefficient, layer, a.routing, s.d_logits);
-  ops.MatMulBackward(a.ffn_h, AsMat(w.router), s.d_logits, s.d_h, g.Of(w.router));
+  RouterBackward(layer, in, device, ops, s, g);
 }
 
 // From d_branch = d attn_out to d_h = d attn_h.
@@ -115,6 +158,9 @@ void BackwardScratch::SetTokens(int64_t tokens) {
       {&d_expert_out, routed, c.dim},
       {&d_gates, tokens, c.router.top_k},
       {&d_logits, tokens, c.router.num_experts},
+      {&d_router_in, c.router.jitter > 0 ? tokens : 0, c.dim},
+      {&d_clean, c.router.noise ? tokens : 0, c.router.num_experts},
+      {&d_noise, c.router.noise ? tokens : 0, c.router.num_experts},
   };
   buffers_.resize(std::size(slots));
   for (size_t i = 0; i < std::size(slots); ++i) {

@@ -42,8 +42,11 @@ class BackwardScratch {
   Mat<float> d_h;       // [T, d] of a normalised input
   Mat<float> d_q, d_k, d_v, d_attn;
   Mat<float> d_gathered, d_gate, d_up, d_act, d_expert_out;
-  Mat<float> d_gates;   // [T, k]
-  Mat<float> d_logits;  // [T, E] of the router
+  Mat<float> d_gates;      // [T, k]
+  Mat<float> d_logits;     // [T, E] of the router
+  Mat<float> d_router_in;  // [T, d]; empty without jitter
+  Mat<float> d_clean;  // [T, E] of the logits before noise, beyond d_logits; empty without noise
+  Mat<float> d_noise;  // [T, E] of the noise's deviation, then of noise_raw; likewise
 
  private:
   ModelConfig config_;
@@ -56,8 +59,7 @@ struct BackwardInput {
   const ForwardOptions& options;
   Activations& activations;   // Keep::kEveryLayer, as Forward left them
   Mat<const float> d_logits;  // [T, vocab]
-  const BalanceLoss& balance;
-  double balance_coefficient = 0;
+  const RouterLosses& router_losses;
 };
 
 // Adds the gradient of every weight to `gradients`.

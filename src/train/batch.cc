@@ -25,6 +25,7 @@ void TrainingBatch::Clear() {
   sequence_of_row.clear();
   num_sequences = 0;
   reference_log_probs.clear();
+  mask.clear();
 }
 
 int64_t TrainingBatch::CountTargets() const {

@@ -17,6 +17,7 @@ struct TrainingBatch {
   // [num_sequences] what another model gives the sequence's targets, as the sum of their log
   // probabilities; empty for objectives that do not ask.
   std::vector<double> reference_log_probs;
+  std::vector<uint8_t> mask;  // [T] 0: padding, which the router's losses leave out; empty: none
 
   // Appends a sequence: tokens[0, n - 1) as inputs, tokens[1, n) as targets, those left out where
   // `trained` (a flag for each token) says 0; none: all are trained on.

@@ -13,11 +13,18 @@
 #include "model/save.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
+#include "train/router_health.h"
 
 namespace cadre {
 namespace {
 
 double Rounded(double value, double unit) { return std::round(value / unit) * unit; }
+
+OrderedJson Rounded(const std::vector<double>& values) {
+  OrderedJson list = OrderedJson::array();
+  for (const double value : values) list.push_back(Rounded(value, 1e-4));
+  return list;
+}
 
 // Share of each layer's choices that each expert got.
 OrderedJson ExpertLoads(const StepResult& result, const RouterConfig& router) {
@@ -126,8 +133,27 @@ class Steps {
     line["lr"] = lr;
     line["grad_norm"] = result.grad_norm;
     line["tokens_per_s"] = Rounded(static_cast<double>(result.rows) / watch.Seconds(), 0.1);
-    line["expert_load"] = ExpertLoads(result, trainer_.model().config.router);
+    const RouterConfig& router = trainer_.model().config.router;
+    line["expert_load"] = ExpertLoads(result, router);
+    if (!router.dense()) WatchRouters(router, result, line);
     return line;
+  }
+
+  // What the routers did beyond their load; `dead_experts` and `collapsed_layers` only where there
+  // are any.
+  void WatchRouters(const RouterConfig& router, const StepResult& result, OrderedJson& line) {
+    const RouterHealth health = ExamineLoad(result.layer_load, router.num_experts);
+    line["load_entropy"] = Rounded(health.load_entropy);
+    if (router.capacity_factor > 0) line["drop_rate"] = Rounded(result.drop_rate);
+    if (result.importance != 0) line["importance"] = result.importance;
+    if (result.load != 0) line["load"] = result.load;
+    if (result.z != 0) line["z"] = result.z;
+    if (!health.well()) {
+      line["dead_experts"] = health.dead;
+      line["collapsed_layers"] = health.collapsed;
+    }
+    for (const auto& sentence : alarm_.Watch(health))
+      log::warn("step {}: {}", trainer_.step(), sentence);
   }
 
   void Validate(bool is_last, OrderedJson& line) {
@@ -145,9 +171,10 @@ class Steps {
   void Save() {
     if (config_.keep_best && progress_.best_step > 0) {
       const auto best = LoadedModel::Load(options_.out + "/best");
-      Buffer<float> weights(trainer_.layout().size());
+      const ParameterLayout layout(best.model().config);  // without what only training has
+      Buffer<float> weights(layout.size());
       CopyToArena(best.model(), weights.data());
-      SaveFinal(trainer_.layout().Bind(weights.data()), config_, text_, threads_, options_.out);
+      SaveFinal(layout.Bind(weights.data()), config_, text_, threads_, options_.out);
     } else {
       SaveFinal(trainer_.model(), config_, text_, threads_, options_.out);
     }
@@ -161,6 +188,7 @@ class Steps {
   ThreadPool& threads_;
   TrainingCheckpoints checkpoints_;
   RunProgress progress_;
+  RouterAlarm alarm_;
   std::vector<TrainingBatch> batches_;
 };
 

@@ -1,6 +1,8 @@
 // What every training run is told, whatever it trains towards.
 #pragma once
 
+#include <optional>
+
 #include "tensor/dtype.h"
 #include "train/config_keys.h"
 #include "train/schedule.h"
@@ -14,6 +16,7 @@ struct RunConfig {
   int64_t steps = 1000;
   Schedule schedule;  // its steps follow from `steps`
   OptimiserConfig optimiser;
+  std::optional<BalanceScope> balance_scope;  // as it was asked for
 
   int64_t checkpoint_every = 200;
   int64_t validate_every = 500;

@@ -8,6 +8,57 @@
 
 namespace cadre::train_testing {
 
+// The routers of the one MoE, each with all that training adds to it, on the tiny model.
+struct RouterCase {
+  const char* name;
+  ModelConfig model;
+  OptimiserConfig optimiser;
+  uint64_t batch_seed = 1;  // of a batch without a choice of experts on the edge
+};
+
+inline std::vector<RouterCase> RouterCases() {
+  const auto with = [](RouterConfig router) {
+    ModelConfig config = model_testing::TinyConfig();
+    config.router = router;
+    return config;
+  };
+  const auto optimiser = [](const RouterLossConfig& losses) {
+    OptimiserConfig config;
+    static_cast<RouterLossConfig&>(config) = losses;
+    config.dropout.seed = 21;
+    return config;
+  };
+  return {
+      {"Mixtral", with({.num_experts = 4, .top_k = 2}),
+       optimiser({.balance_coefficient = 0.05, .z_coefficient = 0.03}), 2},
+      {"Switch",
+       with({.num_experts = 4,
+             .top_k = 1,
+             .softmax = RouterSoftmax::kAll,
+             .capacity_factor = 1,
+             .jitter = 0.1f}),
+       optimiser({.balance_coefficient = 0.05,
+                  .balance_form = BalanceForm::kFirstChoice,
+                  .z_coefficient = 0.03})},
+      {"Noisy", with({.num_experts = 4, .top_k = 2, .noise = true}),
+       optimiser({.importance_coefficient = 0.1, .load_coefficient = 0.1})},
+      {"NoisyWithAll",
+       with({.num_experts = 4,
+             .top_k = 2,
+             .softmax = RouterSoftmax::kAll,
+             .capacity_factor = 0.8,
+             .jitter = 0.2f,
+             .noise = true,
+             .noise_floor = 0.1f}),
+       optimiser({.balance_coefficient = 0.5,
+                  .balance_form = BalanceForm::kGshard,
+                  .balance_scope = BalanceScope::kModel,
+                  .importance_coefficient = 0.1,
+                  .load_coefficient = 0.1,
+                  .z_coefficient = 0.03})},
+  };
+}
+
 // Two sequences of random tokens.
 inline TrainingBatch RandomBatch(const ModelConfig& config, uint64_t seed, int64_t length = 9) {
   Random random(seed);

@@ -35,9 +35,10 @@ std::vector<ConfigKey> OwnKeys(TrainConfig& c) {
       {"model.kv_heads", "key/value heads, dividing heads (4)", true,
        integer(m.num_kv_heads, 1, 4096)},
       {"model.head_dim", "(dim / heads)", true, integer(m.head_dim, 0, 4096)},
-      {"model.experts", "per layer; 1 is a dense model (8)", true,
-       integer(m.router.num_experts, 1, 4096)},
-      {"model.experts_per_token", "(2)", true, integer(m.router.top_k, 1, 4096)},
+      {"model.experts", "per layer; 1 is a dense model, to which no key about routers applies (8)",
+       true, integer(m.router.num_experts, 1, 4096)},
+      {"model.experts_per_token", "(2; 1 where router.kind is switch)", true,
+       integer(m.router.top_k, 1, 4096)},
       {"model.context", "longest text in tokens that the model is said to take (1024)", true,
        integer(m.context_length, 1, kMany)},
       {"model.sliding_window", "keys a token sees; 0 is all (0)", true,
@@ -49,6 +50,30 @@ std::vector<ConfigKey> OwnKeys(TrainConfig& c) {
        }},
       {"model.init_sigma", "deviation of the initial weights (0.02)", true,
        number(c.init_sigma, 0, 10)},
+      {"router.kind",
+       "mixtral: gates are a softmax over the chosen experts; switch: one expert, its gate from "
+       "the softmax over all; noisy: as mixtral, with learnt noise on the logits in training "
+       "(mixtral)",
+       true,
+       WordKey({{"mixtral", [&c] { c.router_kind = RouterKind::kMixtral; }},
+                {"switch", [&c] { c.router_kind = RouterKind::kSwitch; }},
+                {"noisy", [&c] { c.router_kind = RouterKind::kNoisy; }}})},
+      {"router.norm_topk_prob",
+       "whether the gates of the chosen experts are made to sum to one (true; false for switch)",
+       true,
+       [&c](const Json& v, const std::string& w) {
+         c.norm_topk_prob = JsonBool(Member(v), "value", true, w);
+       }},
+      {"router.capacity_factor",
+       "in training an expert takes at most ceil(factor * tokens of the step * experts_per_token "
+       "/ experts), first choices before second; what finds it full passes by; 0 never drops (0)",
+       true, number(m.router.capacity_factor, 0, 4096)},
+      {"router.jitter",
+       "in training the router, and it alone, reads its input times U(1 - jitter, 1 + jitter); "
+       "Switch took 0.01 (0)",
+       true, number(m.router.jitter, 0, 0.99)},
+      {"router.noise_floor", "least deviation of the noise of router.kind noisy (0.01)", true,
+       number(m.router.noise_floor, 1e-6, 10)},
       {"tokenizer.path", "a tokenizer.model to use (none: train one on data.train)", true,
        text(c.tokenizer_path)},
       {"tokenizer.vocab_size", "pieces of the tokenizer to train (4096)", true,
@@ -71,6 +96,10 @@ std::vector<ConfigKey> OwnKeys(TrainConfig& c) {
        integer(c.batch_tokens, 1, 1 << 24)},
       {"train.segment_tokens", "longest sequence; documents are cut into such pieces (512)", true,
        integer(c.segment_tokens, 1, 1 << 20)},
+      {"train.load",
+       "coefficient of the load loss, CV^2 of the experts' smooth loads; needs router.kind noisy; "
+       "Shazeer 2017 took 0.1 (0)",
+       true, number(c.optimiser.load_coefficient, 0, 1e6)},
       {"train.validate_tokens",
        "per group and validation; the last validation takes all; 0 is always all (16384)", false,
        integer(c.validate_tokens, 0, kMany)},
@@ -85,7 +114,7 @@ void SetDefaults(TrainConfig& c) {
   c.model.num_kv_heads = 4;
   c.model.context_length = 1024;
   c.model.rope_theta = 10000;
-  c.model.router = {.num_experts = 8, .top_k = 2};
+  c.model.router = {.num_experts = 8, .top_k = 0};  // 0: as the kind has it
   c.schedule.warmup_steps = 100;
   c.optimiser.balance_coefficient = 0.02;
 }
@@ -108,18 +137,55 @@ std::vector<ModelPart> PartsOf(const Json& value, const std::string& where) {
   return parts;
 }
 
+void ChooseBalanceScope(BalanceScope scope, RunConfig& c) {
+  c.balance_scope = scope;
+  c.optimiser.balance_scope = scope;
+}
+
 std::vector<ConfigKey> Keys(TrainConfig& c) {
   std::vector<ConfigKey> keys = OwnKeys(c);
   for (auto& key : RunKeys(c)) keys.push_back(std::move(key));
   return keys;
 }
 
+void FinishRouter(TrainConfig& c, const std::string& name) {
+  RouterConfig& router = c.model.router;
+  if (router.dense()) {  // has none, and is trained with the keys of a sparse model beside it
+    router = {};
+    return;
+  }
+  const bool is_switch = c.router_kind == RouterKind::kSwitch;
+  if (router.top_k == 0) router.top_k = is_switch ? 1 : 2;
+  if (is_switch && router.top_k != 1) {
+    throw Error("{}: model.experts_per_token is {} but must be 1 where router.kind is switch", name,
+                router.top_k);
+  }
+  if (is_switch && c.norm_topk_prob.value_or(false)) {
+    throw Error(
+        "{}: router.norm_topk_prob is true but router.kind switch must not renormalise: the gate "
+        "would always be 1 and teach the router nothing",
+        name);
+  }
+  router.softmax =
+      c.norm_topk_prob.value_or(!is_switch) ? RouterSoftmax::kChosen : RouterSoftmax::kAll;
+  router.noise = c.router_kind == RouterKind::kNoisy;
+  if (c.optimiser.load_coefficient != 0 && !router.noise) {
+    throw Error(
+        "{}: train.load is {} but must be 0 unless router.kind is noisy: counts of choices have no "
+        "slope",
+        name, c.optimiser.load_coefficient);
+  }
+}
+
 void Finish(TrainConfig& c, const std::string& name) {
   c.schedule.steps = c.steps;
   ModelConfig& m = c.model;
+  FinishRouter(c, name);
   // transformers' Llama knows no window.
-  m.architecture = !m.router.dense() ? "mixtral" : m.sliding_window > 0 ? "mistral" : "llama";
-  if (m.router.dense()) m.router.top_k = 1;
+  m.architecture = m.router.unnormalised() ? kUnnormalisedArchitecture
+                   : !m.router.dense()     ? "mixtral"
+                   : m.sliding_window > 0  ? "mistral"
+                                           : "llama";
   if (m.head_dim == 0 && m.num_heads > 0) m.head_dim = m.dim / m.num_heads;
   m.router_aux_loss_coef = c.optimiser.balance_coefficient;
   m.vocab_size = c.tokenizer_vocab;
@@ -154,17 +220,38 @@ std::vector<ConfigKey> RunKeys(RunConfig& c) {
       {"train.clip_norm", "largest norm of the whole gradient; 0 is no limit (1)", true,
        number(o.clip_norm, 0, 1e9)},
       {"train.balance",
-       fmt::format("coefficient of the load-balancing loss; 0 is none ({})", o.balance_coefficient),
+       fmt::format("coefficient of the load-balancing loss; 0 is none; this and the router's other "
+                   "losses are means over the layers ({})",
+                   o.balance_coefficient),
        true, number(o.balance_coefficient, 0, 1e6)},
       {"train.balance_over",
-       "what is balanced: each layer for itself (layer), or all layers' rows together (model), as "
-       "transformers does (layer)",
+       "what is balanced: each layer for itself (layer), or all layers' rows together (model) "
+       "(layer; model for balance_form hf)",
        true,
-       [&o](const Json& v, const std::string& w) {
-         if (v != "layer" && v != "model")
-           throw Error("{}: is {} but must be \"layer\" or \"model\"", w, Printable(v.dump()));
-         o.balance_scope = v == "layer" ? BalanceScope::kLayer : BalanceScope::kModel;
+       WordKey({{"layer", [&c] { ChooseBalanceScope(BalanceScope::kLayer, c); }},
+                {"model", [&c] { ChooseBalanceScope(BalanceScope::kModel, c); }}})},
+      {"train.balance_form",
+       "topk: experts times sum of load and mean probability, loads of all choices (k when "
+       "balanced); switch: of first choices (1); gshard: as switch, by the square of the experts "
+       "less; hf: topk over model, which is transformers' load_balancing_loss_func (topk)",
+       true,
+       [&c, &o](const Json& v, const std::string& w) {
+         WordKey({{"topk", [&o] { o.balance_form = BalanceForm::kAllChoices; }},
+                  {"switch", [&o] { o.balance_form = BalanceForm::kFirstChoice; }},
+                  {"gshard", [&o] { o.balance_form = BalanceForm::kGshard; }},
+                  {"hf", [&o] { o.balance_form = BalanceForm::kAllChoices; }}})(v, w);
+         if (v != "hf") return;
+         if (c.balance_scope == BalanceScope::kLayer)
+           throw Error("{}: is hf, which is over model, but train.balance_over is layer", w);
+         o.balance_scope = BalanceScope::kModel;
        }},
+      {"train.importance",
+       "coefficient of the importance loss, CV^2 of the experts' summed gates; Shazeer 2017 took "
+       "0.1 (0)",
+       true, number(o.importance_coefficient, 0, 1e6)},
+      {"train.z_loss",
+       "coefficient of the router z loss, mean of logsumexp(logits)^2; ST-MoE took 0.001 (0)", true,
+       number(o.z_coefficient, 0, 1e6)},
       {"train.dropout", "of the embedding and of each branch (0)", true,
        number(o.dropout.rate, 0, 0.99)},
       {"train.expert_dropout", "inside the experts (0)", true,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,8 +15,17 @@
 
 namespace cadre {
 
+// Named routers of the one MoE; `router.kind` picks one, the other keys change it.
+enum class RouterKind {
+  kMixtral,  // softmax over the chosen (arXiv 2401.04088)
+  kSwitch,   // one expert, gate from the softmax over all (arXiv 2101.03961)
+  kNoisy,    // as kMixtral, with learnt noise on the logits (arXiv 1701.06538)
+};
+
 struct TrainConfig : RunConfig {
-  ModelConfig model;  // vocab_size follows from the tokenizer
+  ModelConfig model;  // vocab_size follows from the tokenizer; the router from the next two
+  RouterKind router_kind = RouterKind::kMixtral;
+  std::optional<bool> norm_topk_prob;  // empty: as the kind has it
 
   std::string data_folder;
   std::vector<std::string> train_files;

@@ -100,6 +100,93 @@ TEST(ParseTrainConfig, LetsSettingsOverrideTheFile) {
   EXPECT_EQ(config.gguf_type, DType::kQ4_K);
 }
 
+TEST(ParseTrainConfig, NamesTheRoutersOfThePapers) {
+  const TrainConfig mixtral = Parse(Json::object());
+  EXPECT_EQ(mixtral.model.router.softmax, RouterSoftmax::kChosen);
+  EXPECT_FALSE(mixtral.model.router.noise);
+  EXPECT_EQ(mixtral.model.router.capacity_factor, 0);
+  EXPECT_EQ(mixtral.optimiser.balance_form, BalanceForm::kAllChoices);
+  EXPECT_EQ(mixtral.optimiser.balance_scope, BalanceScope::kLayer);
+
+  const TrainConfig switched =
+      Parse({{"router", {{"kind", "switch"}, {"capacity_factor", 1.25}, {"jitter", 0.01}}},
+             {"train", {{"balance_form", "switch"}, {"z_loss", 0.001}}}});
+  EXPECT_EQ(switched.model.router.top_k, 1);
+  EXPECT_TRUE(switched.model.router.unnormalised());
+  EXPECT_EQ(switched.model.router.capacity_factor, 1.25);
+  EXPECT_EQ(switched.model.router.jitter, 0.01f);
+  EXPECT_EQ(switched.model.architecture, "cadre_moe");
+  EXPECT_EQ(switched.optimiser.balance_form, BalanceForm::kFirstChoice);
+  EXPECT_EQ(switched.optimiser.z_coefficient, 0.001);
+
+  const TrainConfig noisy = Parse({{"router.kind", "noisy"},
+                                   {"router.noise_floor", 0.5},
+                                   {"train.importance", 0.1},
+                                   {"train.load", 0.2}});
+  EXPECT_TRUE(noisy.model.router.noise);
+  EXPECT_EQ(noisy.model.router.noise_floor, 0.5f);
+  EXPECT_EQ(noisy.model.router.top_k, 2);
+  EXPECT_EQ(noisy.model.router.softmax, RouterSoftmax::kChosen);
+  EXPECT_EQ(noisy.model.architecture, "mixtral");
+  EXPECT_EQ(noisy.optimiser.importance_coefficient, 0.1);
+  EXPECT_EQ(noisy.optimiser.load_coefficient, 0.2);
+
+  const TrainConfig raw = Parse({{"router.norm_topk_prob", false}});
+  EXPECT_TRUE(raw.model.router.unnormalised());
+  EXPECT_EQ(raw.model.router.top_k, 2);
+}
+
+TEST(ParseTrainConfig, TakesTransformersBalanceOverTheWholeModel) {
+  const TrainConfig hf = Parse({{"train.balance_form", "hf"}});
+  EXPECT_EQ(hf.optimiser.balance_form, BalanceForm::kAllChoices);
+  EXPECT_EQ(hf.optimiser.balance_scope, BalanceScope::kModel);
+  EXPECT_EQ(Parse({{"train.balance_over", "model"}, {"train.balance_form", "gshard"}})
+                .optimiser.balance_scope,
+            BalanceScope::kModel);
+  EXPECT_THAT(ParseError({{"train.balance_form", "hf"}, {"train.balance_over", "layer"}}),
+              HasSubstr("train.balance_form: is hf, which is over model"));
+}
+
+TEST(ParseTrainConfig, RefusesRoutersThatCannotBe) {
+  EXPECT_THAT(ParseError({{"router.kind", "hash"}}),
+              HasSubstr("router.kind: is \"hash\" but must be mixtral, switch, noisy"));
+  EXPECT_THAT(ParseError({{"router.kind", "switch"}, {"model.experts_per_token", 2}}),
+              HasSubstr("model.experts_per_token is 2 but must be 1"));
+  EXPECT_THAT(ParseError({{"router.kind", "switch"}, {"router.norm_topk_prob", true}}),
+              HasSubstr("router.norm_topk_prob is true"));
+  EXPECT_THAT(ParseError({{"train.load", 0.1}}),
+              HasSubstr("train.load is 0.1 but must be 0 unless"));
+  for (const auto& [key, value] :
+       std::vector<std::pair<const char*, Json>>{{"router.capacity_factor", -1},
+                                                 {"router.capacity_factor", 1e9},
+                                                 {"router.jitter", 1},
+                                                 {"router.jitter", -0.1},
+                                                 {"router.noise_floor", 0},
+                                                 {"train.importance", -1},
+                                                 {"train.z_loss", "much"},
+                                                 {"train.balance_form", "fair"},
+                                                 {"router.norm_topk_prob", 1}}) {
+    EXPECT_THAT(ParseError({{key, value}}), HasSubstr(fmt::format("run.json: {}", key)));
+  }
+}
+
+TEST(ParseTrainConfig, GivesADenseModelNoRouter) {
+  const TrainConfig dense =
+      Parse({{"model.experts", 1}, {"router.kind", "switch"}, {"router.capacity_factor", 1}});
+  EXPECT_TRUE(dense.model.router.dense());
+  EXPECT_EQ(dense.model.router.capacity_factor, 0);
+  EXPECT_FALSE(dense.model.router.unnormalised());
+  EXPECT_EQ(dense.model.architecture, "llama");
+}
+
+TEST(ParseTrainConfig, CountsTheRouterAmongWhatARunMustNotChange) {
+  const std::string plain = Parse(Json::object()).fingerprint;
+  for (const char* setting :
+       {"router.kind=switch", "router.capacity_factor=1", "router.jitter=0.1",
+        "train.balance_form=switch", "train.z_loss=0.1", "train.importance=0.1"})
+    EXPECT_NE(Parse(Json::object(), {setting}).fingerprint, plain) << setting;
+}
+
 TEST(ParseTrainConfig, RefusesUnknownKeys) {
   EXPECT_THAT(ParseError({{"model.dims", 5}}), HasSubstr("run.json: unknown key 'model.dims'"));
   EXPECT_THAT(ParseError({{"model", {{"size", {{"dim", 5}}}}}}),

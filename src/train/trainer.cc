@@ -7,6 +7,19 @@
 #include "base/random.h"
 
 namespace cadre {
+namespace {
+
+ModelConfig ForInference(ModelConfig config) {
+  config.router = config.router.ForInference();
+  return config;
+}
+
+void AddTimes(double factor, const std::vector<double>& values, std::vector<double>& sums) {
+  sums.resize(values.size());
+  for (size_t i = 0; i < values.size(); ++i) sums[i] += factor * values[i];
+}
+
+}  // namespace
 
 ModelPart PartOf(const Parameter& parameter) {
   const auto has = [&](std::string_view part) {
@@ -16,7 +29,8 @@ ModelPart PartOf(const Parameter& parameter) {
   if (has("embed_tokens")) return ModelPart::kEmbedding;
   if (has("lm_head")) return ModelPart::kHead;
   if (has("self_attn")) return ModelPart::kAttention;
-  return has(".gate.weight") ? ModelPart::kRouter : ModelPart::kExperts;
+  return has(".gate.weight") || parameter.is_router_noise ? ModelPart::kRouter
+                                                          : ModelPart::kExperts;
 }
 
 Trainer::Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, Device& device,
@@ -31,17 +45,24 @@ Trainer::Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, De
       moment1_(layout_.size()),
       moment2_(layout_.size()),
       model_(layout_.Bind(weights_.data())),
+      evaluation_model_(model_),
       experts_(model_.weights),
       activations_(config, Activations::Keep::kEveryLayer),
-      evaluation_activations_(config, Activations::Keep::kOneLayer),
+      evaluation_activations_(ForInference(config), Activations::Keep::kOneLayer),
       scratch_(config),
-      pages_(config.kv_shape(KvType::kF32)) {}
+      pages_(config.kv_shape(KvType::kF32)) {
+  evaluation_model_.config = ForInference(evaluation_model_.config);
+}
 
 void Trainer::Initialise(uint64_t seed, double sigma) {
   const double residual_sigma = sigma / std::sqrt(2.0 * static_cast<double>(config_.num_layers));
   uint64_t stream = 0;
   for (const auto& p : layout_.parameters()) {
     const std::span<float> values(weights_.data() + p.offset, static_cast<size_t>(p.size()));
+    if (p.is_router_noise) {  // takes no stream: the other weights are those of a run without it
+      std::fill(values.begin(), values.end(), 0.0f);
+      continue;
+    }
     const bool to_residual = p.name.ends_with("o_proj.weight") || p.name.ends_with("w2.weight") ||
                              p.name.ends_with("down_proj.weight");
     Random random(seed, ++stream);
@@ -54,8 +75,8 @@ void Trainer::Initialise(uint64_t seed, double sigma) {
   }
 }
 
-Mat<float> Trainer::RunForward(const TrainingBatch& batch, Activations& activations,
-                               const ForwardOptions& options) {
+Mat<float> Trainer::RunForward(const Model& model, const TrainingBatch& batch,
+                               Activations& activations, const ForwardOptions& options) {
   const auto num_sequences = static_cast<size_t>(batch.num_sequences);
   std::vector<int64_t> lengths(num_sequences, 0);
   for (size_t t = 0; t < batch.ids.size(); ++t) {
@@ -81,7 +102,7 @@ Mat<float> Trainer::RunForward(const TrainingBatch& batch, Activations& activati
   const auto num_tokens = static_cast<int64_t>(batch.ids.size());
   logits_.Reserve(num_tokens * config_.vocab_size);
   const Mat<float> logits = logits_.AsMat(num_tokens, config_.vocab_size);
-  Forward(model_, experts_, device_, batch_, options, activations, logits);
+  Forward(model, experts_, device_, batch_, options, activations, logits);
   return logits;
 }
 
@@ -96,17 +117,22 @@ void Trainer::AddGradients(const TrainingBatch& batch, double share, Objective& 
   ForwardOptions options;
   options.dropout = optimiser_.dropout;
   options.dropout.step = static_cast<uint64_t>(step_) + 1;
-  const Mat<float> logits = RunForward(batch, activations_, options);
+  const Mat<float> logits = RunForward(model_, batch, activations_, options);
   result.objective += objective.Apply(batch, logits, device_.threads(), ops_);
-  const BalanceLoss balance = ComputeBalanceLoss(activations_, config_, optimiser_.balance_scope);
-  result.balance += share * balance.value;
-  result.layer_load.resize(balance.layer_load.size());
-  for (size_t i = 0; i < balance.layer_load.size(); ++i)
-    result.layer_load[i] += share * balance.layer_load[i];
-  const double coefficient = config_.router.dense() ? 0 : optimiser_.balance_coefficient * share;
-  result.loss += coefficient * balance.value;
-  Backward({model_, batch_, options, activations_, logits, balance, coefficient}, device_, ops_,
-           scratch_, GradientArena(weights_.data(), gradients_.data()));
+  RouterLossConfig losses = optimiser_;
+  for (double* coefficient : {&losses.balance_coefficient, &losses.importance_coefficient,
+                              &losses.load_coefficient, &losses.z_coefficient})
+    *coefficient *= share;
+  const RouterLosses router = ComputeRouterLosses(activations_, config_, losses, batch.mask);
+  result.loss += router.total;
+  result.balance += share * router.balance;
+  result.importance += share * router.importance;
+  result.load += share * router.load;
+  result.z += share * router.z;
+  AddTimes(share, router.layer_load, result.layer_load);
+  AddTimes(share, router.drop_rate, result.drop_rate);
+  Backward({model_, batch_, options, activations_, logits, router}, device_, ops_, scratch_,
+           GradientArena(weights_.data(), gradients_.data()));
 }
 
 StepResult Trainer::ComputeGradients(std::span<const TrainingBatch> batches, Objective& objective) {
@@ -169,7 +195,7 @@ std::span<const float> Trainer::TokenLosses(const TrainingBatch& batch,
                                             const RoutingObserver* observer) {
   ForwardOptions options;
   options.observer = observer;
-  const Mat<float> logits = RunForward(batch, evaluation_activations_, options);
+  const Mat<float> logits = RunForward(evaluation_model_, batch, evaluation_activations_, options);
   losses_.resize(batch.ids.size());
   ops_.CrossEntropy(logits, batch.targets, 0, losses_);
   return losses_;

@@ -16,26 +16,26 @@ namespace cadre {
 enum class ModelPart { kEmbedding, kAttention, kRouter, kExperts, kNorms, kHead };
 ModelPart PartOf(const Parameter& parameter);
 
-struct OptimiserConfig {
+struct OptimiserConfig : RouterLossConfig {
   float beta1 = 0.9f;
   float beta2 = 0.95f;
   float epsilon = 1e-8f;
-  float weight_decay = 0.1f;  // of matrices; norms are not decayed
-  double clip_norm = 1.0;     // of the whole gradient; 0: never
-  double balance_coefficient = 0;
-  BalanceScope balance_scope = BalanceScope::kLayer;
-  DropoutSettings dropout;        // its step is set by the trainer
+  float weight_decay = 0.1f;      // of matrices; norms are not decayed
+  double clip_norm = 1.0;         // of the whole gradient; 0: never
+  DropoutSettings dropout;        // and the router's draws; its step is set by the trainer
   std::vector<ModelPart> frozen;  // neither updated nor decayed; not in the gradient's norm
 };
 
 struct StepResult {
-  double loss = 0;       // objective + coefficient * balance
+  double loss = 0;       // objective + the router's losses, each times its coefficient
   double objective = 0;  // nats per target for cross-entropy
-  double balance = 0;    // k when balanced
-  double grad_norm = 0;  // before clipping
+  double balance = 0;    // train/losses.h says what it is when balanced
+  double importance = 0, load = 0, z = 0;  // 0 where their coefficients are
+  double grad_norm = 0;                    // before clipping
   int64_t targets = 0;
   int64_t rows = 0;
   std::vector<double> layer_load;  // [layers * E] choices per token
+  std::vector<double> drop_rate;   // [layers] share of the choices that found their expert full
 };
 
 class Trainer {
@@ -45,12 +45,12 @@ class Trainer {
           BackwardOps& ops);
 
   // Normal draws of deviation `sigma` for matrices, those that write to the residual stream divided
-  // by sqrt(2 layers) (GPT-2); ones for norms.
+  // by sqrt(2 layers) (GPT-2); ones for norms; zeros for W_noise (Shazeer 2017).
   void Initialise(uint64_t seed, double sigma = 0.02);
 
   // Forward, backward, clip, AdamW. Step numbers count from 1. The batches of one step run one
-  // after another and their gradients add up, so that memory is that of the largest. The balance
-  // loss is each batch's own, weighted by its rows.
+  // after another and their gradients add up, so that memory is that of the largest. The
+  // router's losses are each batch's own, weighted by its rows.
   StepResult Step(std::span<const TrainingBatch> batches, double learning_rate,
                   Objective& objective);
   // Of one batch, towards cross-entropy.
@@ -58,8 +58,9 @@ class Trainer {
   // Forward and backward only; gradients() holds the result.
   StepResult ComputeGradients(std::span<const TrainingBatch> batches, Objective& objective);
   StepResult ComputeGradients(const TrainingBatch& batch);
-  // -log p of each row's target in nats, 0 where there is none; changes nothing, drops nothing out.
-  // `observer` sees the routing. Valid until the next call.
+  // -log p of each row's target in nats, 0 where there is none; changes nothing. As the model will
+  // be run: without dropout, jitter, noise or capacity. `observer` sees the routing. Valid until
+  // the next call.
   std::span<const float> TokenLosses(const TrainingBatch& batch,
                                      const RoutingObserver* observer = nullptr);
   // Their sum.
@@ -76,7 +77,7 @@ class Trainer {
   std::span<const float> gradients() const { return gradients_.span(); }
 
  private:
-  Mat<float> RunForward(const TrainingBatch& batch, Activations& activations,
+  Mat<float> RunForward(const Model& model, const TrainingBatch& batch, Activations& activations,
                         const ForwardOptions& options);
   void AddGradients(const TrainingBatch& batch, double share, Objective& objective,
                     StepResult& result);
@@ -90,6 +91,7 @@ class Trainer {
   ParameterLayout layout_;
   Buffer<float> weights_, gradients_, moment1_, moment2_;
   Model model_;
+  Model evaluation_model_;  // the same weights with the router as it runs outside training
   ResidentExperts experts_;
   Activations activations_;
   Activations evaluation_activations_;

@@ -13,6 +13,8 @@ namespace {
 using model_testing::TempFolder;
 using model_testing::TinyConfig;
 using train_testing::RandomBatch;
+using train_testing::RouterCase;
+using train_testing::RouterCases;
 using train_testing::SameBits;
 using train_testing::SameState;
 using train_testing::TinyRun;
@@ -191,15 +193,169 @@ TEST(Trainer, DropsOtherElementsInTheNextStep) {
   EXPECT_NE(run.trainer.ComputeGradients(batch).loss, first);
 }
 
-// The slope of the loss, dropout's masks and all, at the largest gradient of every parameter and at
-// two elements of no choosing.
-class Gradients : public ::testing::TestWithParam<bool> {};
+// W_noise of the trainer away from its zeros.
+void StirNoise(Trainer& trainer) {
+  Random random(31);
+  for (const auto& p : trainer.layout().parameters()) {
+    if (!p.is_router_noise) continue;
+    for (int64_t i = 0; i < p.size(); ++i)
+      trainer.weights()[static_cast<size_t>(p.offset + i)] =
+          static_cast<float>(0.3 * random.NextNormal());
+  }
+}
 
-TEST_P(Gradients, AreTheSlopesOfTheLossWithDropout) {
-  const ModelConfig config = GetParam() ? Dense() : TinyConfig();
-  TinyRun run(WithDropout(), config);
+class Routers : public ::testing::TestWithParam<RouterCase> {};
+
+TEST_P(Routers, AddTheirLossesAndCountTheirDrops) {
+  TinyRun run(GetParam().optimiser, GetParam().model);
+  const StepResult result = run.trainer.ComputeGradients(RandomBatch(run.config, 1));
+  const RouterLossConfig& c = GetParam().optimiser;
+  EXPECT_NEAR(result.loss,
+              result.objective + c.balance_coefficient * result.balance +
+                  c.importance_coefficient * result.importance + c.load_coefficient * result.load +
+                  c.z_coefficient * result.z,
+              1e-12);
+  ASSERT_EQ(result.drop_rate.size(), 2u);
+  const bool drops = run.config.router.capacity_factor > 0;
+  for (const double rate : result.drop_rate) EXPECT_EQ(rate > 0, drops);
+}
+
+TEST_P(Routers, LearnABatchTheySeeAgain) {
+  TinyRun run(GetParam().optimiser, GetParam().model);
+  const TrainingBatch batch = RandomBatch(run.config, 1);
+  const double before = run.trainer.Step(batch, 1e-2).objective;
+  for (int i = 1; i < 40; ++i) run.trainer.Step(batch, 1e-2);
+  EXPECT_LT(run.trainer.Evaluate(batch) / 16, 0.7 * before);
+}
+
+TEST_P(Routers, GoOnFromACheckpointAsIfNeverStopped) {
+  const auto& [name, config, optimiser, batch_seed] = GetParam();
+  TinyRun whole(optimiser, config);
+  for (int i = 0; i < 6; ++i) whole.Step();
+  const TempFolder folder;
+  const TrainingCheckpoints checkpoints(folder.path());
+  {
+    TinyRun first(optimiser, config);
+    for (int i = 0; i < 3; ++i) first.Step();
+    checkpoints.Save(first.trainer, "{}");
+  }
+  TinyRun second(optimiser, config);
+  ASSERT_TRUE(checkpoints.Restore(second.trainer, "{}"));
+  for (int i = 0; i < 3; ++i) second.Step();
+  EXPECT_TRUE(SameState(second.trainer, whole.trainer));
+}
+
+TEST_P(Routers, AreEvaluatedAsTheyWillRun) {
+  TinyRun run(GetParam().optimiser, GetParam().model);
+  StirNoise(run.trainer);
+  const TrainingBatch batch = RandomBatch(run.config, 1);
+  const double nats = run.trainer.Evaluate(batch);
+  run.trainer.set_step(7);
+  EXPECT_EQ(run.trainer.Evaluate(batch), nats);  // nothing random
+  ModelConfig plain = run.config;
+  plain.router = plain.router.ForInference();
+  TinyRun other({}, plain);
+  for (const auto& p : other.trainer.layout().parameters()) {  // the same weights by name
+    for (const auto& q : run.trainer.layout().parameters()) {
+      if (p.name == q.name)
+        std::copy_n(run.trainer.weights().begin() + q.offset, q.size(),
+                    other.trainer.weights().begin() + p.offset);
+    }
+  }
+  EXPECT_EQ(other.trainer.Evaluate(batch), nats);
+  // And rows do not meet in capacity: sequences one by one give the same sum.
+  double sum = 0;
+  for (size_t s = 0; s < 2; ++s) {
+    std::vector<int32_t> tokens;
+    for (size_t t = 0; t < batch.ids.size(); ++t) {
+      if (batch.sequence_of_row[t] != static_cast<int32_t>(s)) continue;
+      if (tokens.empty()) tokens.push_back(batch.ids[t]);
+      tokens.push_back(batch.targets[t]);
+    }
+    TrainingBatch one;
+    one.AddSequence(tokens);
+    sum += run.trainer.Evaluate(one);
+  }
+  EXPECT_NEAR(sum, nats, 1e-5);
+}
+
+TEST_P(Routers, DrawAnewInTheNextStep) {
+  TinyRun run(GetParam().optimiser, GetParam().model);
+  const RouterConfig& router = run.config.router;
+  const TrainingBatch batch = RandomBatch(run.config, 1);
+  const double first = run.trainer.ComputeGradients(batch).loss;
+  EXPECT_EQ(run.trainer.ComputeGradients(batch).loss, first);
+  run.trainer.set_step(1);
+  EXPECT_EQ(run.trainer.ComputeGradients(batch).loss != first, router.noise || router.jitter > 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Routers, ::testing::ValuesIn(RouterCases()),
+                         [](const auto& test) { return test.param.name; });
+
+TEST(Trainer, InitialisesNoiseWithZerosAndTheRestAsWithoutIt) {
+  ModelConfig noisy = TinyConfig();
+  noisy.router.noise = true;
+  TinyRun with({}, noisy), without;
+  for (const auto& p : with.trainer.layout().parameters()) {
+    const auto values = with.trainer.weights().subspan(static_cast<size_t>(p.offset),
+                                                       static_cast<size_t>(p.size()));
+    if (p.is_router_noise) {
+      EXPECT_EQ(std::count(values.begin(), values.end(), 0.0f), p.size()) << p.name;
+      continue;
+    }
+    for (const auto& q : without.trainer.layout().parameters()) {
+      if (q.name != p.name) continue;
+      EXPECT_TRUE(
+          SameBits(values, without.trainer.weights().subspan(static_cast<size_t>(q.offset),
+                                                             static_cast<size_t>(q.size()))))
+          << p.name;
+    }
+  }
+}
+
+TEST(Trainer, PassesDroppedTokensByAndLeavesIdleExpertsWithoutGradient) {
+  ModelConfig config = TinyConfig();
+  config.router = {.num_experts = 4,
+                   .top_k = 1,
+                   .softmax = RouterSoftmax::kAll,
+                   .capacity_factor = 1e-9};  // one row per expert, whatever the step
+  OptimiserConfig optimiser;
+  optimiser.balance_coefficient = 0.01;
+  TinyRun run(optimiser, config);
+  // All tokens alike: one expert is chosen by all of them, and takes one.
+  TrainingBatch batch;
+  batch.AddSequence(std::vector<int32_t>(9, 5));
+  const StepResult result = run.trainer.ComputeGradients(batch);
+  EXPECT_DOUBLE_EQ(result.drop_rate[0], 7.0 / 8);
+  EXPECT_TRUE(std::isfinite(result.loss) && std::isfinite(result.grad_norm));
+  int idle = 0;
+  for (const auto& p : run.trainer.layout().parameters()) {
+    if (p.name.find("layers.0.block_sparse_moe.experts.") == std::string::npos) continue;
+    const auto of = run.trainer.gradients().subspan(static_cast<size_t>(p.offset),
+                                                    static_cast<size_t>(p.size()));
+    idle += std::all_of(of.begin(), of.end(), [](float g) { return g == 0; });
+    for (const float g : of) ASSERT_TRUE(std::isfinite(g)) << p.name;
+  }
+  EXPECT_EQ(idle, 9);  // the three matrices of three experts
+}
+
+// The slope of the loss, dropout's masks, draws of the router and all, at the largest gradient of
+// every parameter and at two elements of no choosing.
+class Gradients : public ::testing::TestWithParam<RouterCase> {};
+
+std::vector<RouterCase> GradientCases() {
+  auto cases = RouterCases();
+  cases.push_back({"Dense", Dense(), WithDropout()});
+  cases.push_back({"MixtralWithDropout", TinyConfig(), WithDropout()});
+  return cases;
+}
+
+TEST_P(Gradients, AreTheSlopesOfTheLoss) {
+  const ModelConfig config = GetParam().model;
+  TinyRun run(GetParam().optimiser, config);
   Trainer& trainer = run.trainer;
-  const TrainingBatch batch = RandomBatch(config, 1);
+  StirNoise(trainer);
+  const TrainingBatch batch = RandomBatch(config, GetParam().batch_seed);
   const StepResult at = trainer.ComputeGradients(batch);
   const std::vector<float> gradients(trainer.gradients().begin(), trainer.gradients().end());
   Random random(6);
@@ -230,8 +386,8 @@ TEST_P(Gradients, AreTheSlopesOfTheLossWithDropout) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, Gradients, ::testing::Bool(),
-                         [](const auto& test) { return test.param ? "Dense" : "Mixtral"; });
+INSTANTIATE_TEST_SUITE_P(All, Gradients, ::testing::ValuesIn(GradientCases()),
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace cadre
