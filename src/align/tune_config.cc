@@ -30,7 +30,8 @@ ConfigReader SourcesKey(std::vector<DataSource>& sources, const char* only_name)
 ConfigReader WeightsKey(std::vector<DataSource>& sources) {
   return [&sources](const Json& value, const std::string& where) {
     if (!value.is_object()) throw Error("{}: must be an object of numbers", where);
-    for (const auto& [name, weight] : value.items()) {
+    for (const auto& [key, weight] : value.items()) {
+      const std::string& name = key;  // a lambda may not capture a structured binding
       const auto source = std::find_if(sources.begin(), sources.end(),
                                        [&](const DataSource& s) { return s.name == name; });
       if (source == sources.end())
