@@ -148,8 +148,9 @@ TEST(ParseTrainConfig, TakesTransformersBalanceOverTheWholeModel) {
 }
 
 TEST(ParseTrainConfig, RefusesRoutersThatCannotBe) {
-  EXPECT_THAT(ParseError({{"router.kind", "hash"}}),
-              HasSubstr("router.kind: is \"hash\" but must be mixtral, switch, noisy"));
+  EXPECT_THAT(
+      ParseError({{"router.kind", "hash"}}),
+      HasSubstr("router.kind: is \"hash\" but must be \"mixtral\" or \"switch\" or \"noisy\""));
   EXPECT_THAT(ParseError({{"router.kind", "switch"}, {"model.experts_per_token", 2}}),
               HasSubstr("model.experts_per_token is 2 but must be 1"));
   EXPECT_THAT(ParseError({{"router.kind", "switch"}, {"router.norm_topk_prob", true}}),
