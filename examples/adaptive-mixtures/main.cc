@@ -1,5 +1,5 @@
 // Adaptive mixtures of local experts (1991) with Cadre's router:
-// adaptive_mixtures [--out FILE.html] [--runs 25] [--passes 1000] [--experts 4] [--seed 1]
+// adaptive_mixtures [--out FILE.html] [--runs 25] [--passes 1000] [--experts 2] [--seed 1]
 // Prints a table and, with --out, writes a page with pictures of who takes which cases.
 #include <base/atomic_file.h>
 #include <base/error.h>
@@ -18,7 +18,7 @@ namespace {
 
 struct Options {
   std::string out;
-  int runs = 25, passes = 1000, experts = 4, seed = 1;
+  int runs = 25, passes = 1000, experts = 2, seed = 1;
 };
 
 Options Parse(int argc, char** argv) {

@@ -239,10 +239,11 @@ svg { width: 100%; height: auto; display: block; overflow: visible; }
 .tick { font-size: 11px; fill: var(--faint); } .label { font-size: 13px; fill: var(--ink); }
 .vowel { font-size: 19px; font-weight: 600; fill: var(--ink); text-anchor: middle; paint-order: stroke;
   stroke: var(--paper); stroke-width: 4px; }
-.own { fill: none; stroke-width: 2; stroke-dasharray: 5 3; } .all { fill: none; stroke: var(--ink); stroke-width: 1.8; }
+.own { fill: none; stroke-width: 3; } .all { fill: none; stroke: var(--ink); stroke-width: 1.8; }
 .curve { fill: none; stroke-width: 2; } .wrong { stroke-width: 2.4; stroke: #e00; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .4rem .9rem .4rem 0; text-align: left; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+td:last-child { white-space: normal; }
 th { font-weight: 600; } p { max-width: 44rem; } small { color: var(--faint); })";
 
 }  // namespace
@@ -286,7 +287,7 @@ std::string Page(const std::vector<Outcome>& outcomes, int runs, const Cases& ca
 error makes experts divide such a task between them.</p>
 <h2>Who takes which cases</h2>
 <div class="pictures">{}</div>
-<p><small>Colour: the expert with the largest gate. Dashed: that expert's own line. Solid: where the system's answer changes.
+<p><small>Colour: the expert with the largest gate. Coloured line: where that expert changes its mind. Black line: where the answer changes.
 Red rim: a wrong answer. Each picture is the run with the median test accuracy of {}; the cases are those of training.</small></p>
 <h2>Learning</h2>
 {}
