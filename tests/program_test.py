@@ -371,6 +371,50 @@ class ProgramTest(unittest.TestCase):
         steps = [json.loads(line)["step"] for line in (killed / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual(steps, list(range(1, 31)))
 
+    def routed(self, name, *settings):
+        """A run of the tiny configuration with these settings on top."""
+        folder = self.folder / name
+        words = [word for setting in settings for word in ("--set", setting)]
+        done = cadre("train", "--config", self.folder / "train.json", "--out", folder, *words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return folder, [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+    def test_a_switch_model_is_trained_told_and_run_as_what_it_is(self):
+        folder, lines = self.routed("switch", "router.kind=switch", "router.capacity_factor=1", "router.jitter=0.01",
+                                    "train.balance_form=switch", "train.z_loss=0.001")
+        for line in lines:
+            self.assertEqual([len(line[key]) for key in ("drop_rate", "load_entropy", "expert_load")], [2, 2, 2])
+            self.assertGreater(line["z"], 0)
+        self.assertGreater(max(max(line["drop_rate"]) for line in lines), 0)
+        logits = []
+        for model in (folder / "model", folder / "tiny.gguf"):
+            told = self.good_json("inspect", model)
+            self.assertEqual((told["architecture"], told["experts_per_token"], told["norm_topk_prob"]), ("cadre_moe", 1, False))
+            self.assertTrue(self.good_json("generate", model, "-p", "The old man", "-n", "5")["ids"])
+            routing = self.folder / "routing.json"
+            self.good("logits", model, "--ids", "1 20 30", "--out", self.folder / "switch.npy", "--routing", routing)
+            gates = [row[0] for layer in json.loads(routing.read_text())["layers"] for row in layer["gates"]]
+            self.assertLess(max(gates), 0.99)  # not renormalised, which would make them 1
+            logits.append(read_npy(self.folder / "switch.npy"))
+        self.assertLess(max(abs(a - b) for x, y in zip(*logits) for a, b in zip(x, y)), 0.05)  # float32 and float16
+        again = self.folder / "switch-q8.gguf"
+        self.good("quantize", folder / "model", again, "--type", "q8_0")
+        self.assertIs(self.good_json("inspect", again)["norm_topk_prob"], False)
+        config = json.loads((folder / "model" / "config.json").read_text())
+        self.assertEqual(config["model_type"], "cadre_moe")
+        (folder / "model" / "config.json").write_text(json.dumps(config | {"model_type": "mixtral"}))
+        self.expect_error(1, "inspect", folder / "model", says="norm_topk_prob is false but mixtral gates are always renormalised")
+
+    def test_a_noisy_model_is_saved_as_the_mixtral_it_then_is(self):
+        folder, lines = self.routed("noisy", "router.kind=noisy", "train.balance=0", "train.importance=0.1", "train.load=0.1")
+        self.assertGreater(min(line["load"] for line in lines), 0)
+        self.assertEqual(self.good_json("inspect", folder / "model")["architecture"], "mixtral")
+        self.assertEqual(set(read_safetensors(folder / "model" / "model.safetensors")[0]),
+                         set(read_safetensors(self.model / "model.safetensors")[0]))
+        self.assertTrue(any("moment1" in name for name in read_safetensors(next((folder / "checkpoints").iterdir()))[0]))
+        self.expect_error(1, "train", "--config", self.folder / "train.json", "--out", folder, "--resume", "--set",
+                          "router.kind=mixtral", says="router.kind")
+
     def test_a_run_can_be_made_longer_but_not_shorter_than_it_is(self):
         longer = self.folder / "longer"
         shutil.copytree(self.run_folder, longer)
