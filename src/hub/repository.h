@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/json_fwd.h"
 #include "base/digest.h"
+#include "base/json_fwd.h"
 
 namespace cadre {
 

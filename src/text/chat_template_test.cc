@@ -67,6 +67,8 @@ TEST(ChooseChatFormat, IsSilentWhereTemplateAndVocabularyAgree) {
   };
   for (const char* text : {"", kFirstV1, kLaterV1})
     EXPECT_EQ(quiet(testing::TinyVocabulary(), text), ChatVersion::kV1);
+  EXPECT_EQ(quiet(testing::TinyVocabulary(), std::string(TemplateOf(ChatVersion::kV1)).c_str()),
+            ChatVersion::kV1);
   for (const char* text : {"", kPlainV3, kToolsV2})
     EXPECT_EQ(quiet(testing::TinyInstructVocabulary(false), text), ChatVersion::kV2);
   for (const char* text : {"", kPlainV3, kToolsV3})
