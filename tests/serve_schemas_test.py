@@ -20,6 +20,8 @@ except ImportError:
 
 COUNT = int(os.environ.get("CADRE_SCHEMAS", "40" if INSTRUMENTED else "500"))
 AT_ONCE = 8
+# Of the draft: the general one knows a time as an older draft had it.
+FORMATS_CHECKED = getattr(jsonschema.Draft202012Validator, "FORMAT_CHECKER", None) or jsonschema.draft202012_format_checker
 WORDS = ["name", "age", "city", "kind", "size", "note", "tags", "x", "größe", "a b"]
 PATTERNS = ["^[a-z]{1,8}$", "^[0-9]{3}-[0-9]{2}$", "^(red|green|blue)$", "^[A-Z][a-z]*$", "^\\d+(\\.\\d+)?$"]
 FORMATS = ["date", "time", "date-time", "uuid", "ipv4", "email"]
@@ -125,7 +127,7 @@ def ask(server, seed):
         return "cut"
     try:
         value = json.loads(choice["text"])
-        validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+        validator = jsonschema.Draft202012Validator(schema, format_checker=FORMATS_CHECKED)
         problems = [error.message for error in validator.iter_errors(value)]
     except ValueError as error:
         problems = [str(error)]

@@ -156,12 +156,12 @@ std::string ToTable(const Inspection& found, bool colour) {
       fmt::format("{} heads of {}, {} for keys and values{}", c.num_heads, c.head_dim,
                   c.num_kv_heads,
                   c.sliding_window > 0 ? fmt::format(", window {}", c.sliding_window) : ""));
-  row("experts", c.router.dense() ? fmt::format("none (dense), hidden {}", c.hidden_dim)
-                                  : fmt::format("{}, {} per token, hidden {}{}",
-                                                c.router.num_experts, c.router.top_k, c.hidden_dim,
-                                                c.router.unnormalised()
-                                                    ? "; gates are shares of the softmax over all"
-                                                    : ""));
+  row("experts",
+      c.router.dense()
+          ? fmt::format("none (dense), hidden {}", c.hidden_dim)
+          : fmt::format(
+                "{}, {} per token, hidden {}{}", c.router.num_experts, c.router.top_k, c.hidden_dim,
+                c.router.unnormalised() ? "; gates are shares of the softmax over all" : ""));
   row("vocabulary", found.tokenizer_file.empty()
                         ? fmt::format("{} rows, no tokenizer", c.vocab_size)
                         : fmt::format("{} rows, {} pieces in {}", c.vocab_size, found.pieces,

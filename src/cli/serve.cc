@@ -106,7 +106,8 @@ void Serve(const ServeOptions& options) {
   Api api(MakeApiConfig(options, session), engine);
   HttpServer server(options.http, [&](HttpRequest request, std::shared_ptr<HttpReply> reply) {
     if (request.method == "GET" || request.method == "HEAD") {
-      if (auto page = FindWebFile(request.path, request.if_none_match)) return reply->Respond(std::move(*page));
+      if (auto page = FindWebFile(request.path, request.if_none_match))
+        return reply->Respond(std::move(*page));
     }
     api.Handle(std::move(request), std::move(reply));
   });

@@ -174,10 +174,11 @@ inline void MultiplyUnit(const FoldedBlock* blocks, WideUnit<P, kPanels>& unit,
     CADRE_PLANE(3, "tmm7")
 #undef CADRE_PLANE
   }
-#define CADRE_PLANE(I)                                                                            \
-  if constexpr (I < kPlanes)                                                                      \
-    asm volatile("tilestored %%tmm" #I ", (%0,%1,1)" ::"r"(unit.products[I]), "r"(line) : "memor" \
-                                                                                          "y");
+#define CADRE_PLANE(I)                                                                 \
+  if constexpr (I < kPlanes) {                                                         \
+    int32_t* to = unit.products[I];                                                    \
+    asm volatile("tilestored %%tmm" #I ", (%0,%1,1)" ::"r"(to), "r"(line) : "memory"); \
+  }
   CADRE_PLANE(0)
   CADRE_PLANE(1)
   CADRE_PLANE(2)

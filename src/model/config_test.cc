@@ -158,7 +158,8 @@ struct Refusal {
 
 TEST(ConfigFromJson, RefusesWithTheNameOfFileAndField) {
   const Refusal refusals[] = {
-      {"model_type", "gpt2", "model_type is 'gpt2' but must be mixtral, mistral, llama or cadre_moe"},
+      {"model_type", "gpt2",
+       "model_type is 'gpt2' but must be mixtral, mistral, llama or cadre_moe"},
       {"model_type", nullptr, "model_type"},
       {"hidden_act", "gelu", "hidden_act is 'gelu' but must be silu"},
       {"attention_bias", true, "attention_bias"},
