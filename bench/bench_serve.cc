@@ -75,7 +75,10 @@ std::vector<std::string> Bodies(const Options& options) {
                  {"seed", options.same_seed ? 1 : i + 1},
                  {"stream", options.stream}};
     if (options.stream) body["stream_options"] = {{"include_usage", true}};
-    if (options.ignore_eos) body["ignore_eos"] = true;
+    if (options.ignore_eos) {  // as some servers call it, and as others do
+      body["ignore_eos"] = true;
+      body["min_tokens"] = options.max_tokens;
+    }
     if (options.chat) {
       body["messages"] = Json::array({{{"role", "user"}, {"content", prompt}}});
     } else {
