@@ -93,17 +93,6 @@ Message ParseMessage(const OrderedJson& json, const std::string& name) {
   return message;
 }
 
-// v2 tells results by name, which data often leaves to the call.
-void NameResults(std::vector<Message>& messages) {
-  std::map<std::string, std::string> name_of;
-  for (Message& message : messages) {
-    for (const ToolCall& call : message.tool_calls) name_of[call.id] = call.name;
-    if (message.role != Role::kTool || !message.name.empty()) continue;
-    const auto found = name_of.find(message.tool_call_id);
-    if (found != name_of.end()) message.name = found->second;
-  }
-}
-
 constexpr std::string_view kHuman = "\n\nHuman:";
 constexpr std::string_view kAssistant = "\n\nAssistant:";
 

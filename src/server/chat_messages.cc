@@ -122,17 +122,6 @@ Message ParseMessage(const OrderedJson& json, const std::string& path) {
   return message;
 }
 
-// v2 tells results by name, which one dialect leaves to the call.
-void NameResults(std::vector<Message>& messages) {
-  std::map<std::string, std::string> name_of;
-  for (Message& message : messages) {
-    for (const ToolCall& call : message.tool_calls) name_of[call.id] = call.name;
-    if (message.role != Role::kTool || !message.name.empty()) continue;
-    const auto found = name_of.find(message.tool_call_id);
-    if (found != name_of.end()) message.name = found->second;
-  }
-}
-
 }  // namespace
 
 std::vector<Message> ParseMessages(const OrderedJson& messages) {

@@ -1,5 +1,7 @@
 #include "text/chat.h"
 
+#include <map>
+
 #include "base/error.h"
 #include "base/json.h"
 #include "text/python_json.h"
@@ -218,6 +220,16 @@ std::vector<int32_t> EncodeChat(const Tokenizer& tokenizer, ChatVersion version,
                                 std::span<const Message> messages,
                                 std::span<const ToolDefinition> tools, const ChatOptions& options) {
   return EncodeChatForTraining(tokenizer, version, messages, tools, options).ids;
+}
+
+void NameResults(std::vector<Message>& messages) {
+  std::map<std::string, std::string> name_of;
+  for (Message& message : messages) {
+    for (const ToolCall& call : message.tool_calls) name_of[call.id] = call.name;
+    if (message.role != Role::kTool || !message.name.empty()) continue;
+    const auto found = name_of.find(message.tool_call_id);
+    if (found != name_of.end()) message.name = found->second;
+  }
 }
 
 }  // namespace cadre

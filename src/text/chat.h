@@ -74,4 +74,8 @@ std::vector<int32_t> EncodeChat(const Tokenizer& tokenizer, ChatVersion version,
 void ValidateChat(ChatVersion version, std::span<const Message> messages,
                   std::span<const ToolDefinition> tools, const ChatOptions& options);
 
+// Gives results of tools the name of the call they answer, where data leaves it to the call: v2
+// tells results by name.
+void NameResults(std::vector<Message>& messages);
+
 }  // namespace cadre
