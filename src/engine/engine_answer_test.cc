@@ -130,6 +130,26 @@ TEST_F(EngineTest, AConstraintHoldsAndEndsTheAnswer) {
   }
 }
 
+TEST_F(EngineTest, WhoIgnoresTheEndGetsAllTokensButAFinishedConstraintStillEnds) {
+  Engine& engine = Start();
+  Request request = Ask("hello", 30);
+  request.sampler.logit_bias.emplace_back(tokenizer_.eos_id(), 100.0f);
+  Listener ended;
+  engine.Submit(request, ended.callback());
+  EXPECT_EQ(ended.Wait().reason, FinishReason::kStop);
+  EXPECT_EQ(ended.num_tokens(), 0u);
+  request.ignore_eos = true;
+  Listener whole;
+  engine.Submit(request, whole.callback());
+  EXPECT_EQ(whole.Wait().reason, FinishReason::kLength);
+  EXPECT_EQ(whole.num_tokens(), 30u);
+  request.constraint.grammar = std::make_shared<FiveA>(tokenizer_);
+  Listener constrained;
+  engine.Submit(request, constrained.callback());
+  EXPECT_EQ(constrained.Wait().reason, FinishReason::kStop);
+  EXPECT_EQ(constrained.text(), "aaaaa");
+}
+
 TEST_F(EngineTest, ATriggerStartsTheConstraint) {
   Engine& engine = Start();
   Request request = Ask("hello", 30);

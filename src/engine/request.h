@@ -28,6 +28,7 @@ struct Request {
   SamplerConfig sampler;
   int64_t max_tokens = 128;        // 0: nothing but the prompt is run, finish reason length
   int64_t min_tokens = 0;          // EOS and stop strings cannot end the answer before
+  bool ignore_eos = false;         // EOS is never sampled: other ends hold, a grammar's own too
   std::vector<std::string> stops;  // the text ends before the first of them
   LeadingSpace leading_space = LeadingSpace::kKeep;
   RequestConstraint constraint;

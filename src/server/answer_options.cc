@@ -141,6 +141,7 @@ AnswerOptions ParseAnswerOptions(Fields& fields, const ApiConfig& config,
                             *options.max_tokens),
                 "less_than_equal");
   }
+  options.ignore_eos = fields.Bool("ignore_eos").value_or(false);
   options.n = fields.Integer("n", 1, 128).value_or(1);
   options.stops = Stops(fields);
   ParseStream(fields, options);
@@ -161,6 +162,7 @@ Request MakeRequest(const AnswerOptions& options, const ApiConfig& config,
   request.max_tokens =
       std::clamp<int64_t>(options.max_tokens.value_or(room), 0, std::max<int64_t>(room, 0));
   request.min_tokens = std::min(options.min_tokens, request.max_tokens);
+  request.ignore_eos = options.ignore_eos;
   request.stops = options.stops;
   request.experts_per_token = options.experts_per_token;
   request.min_expert_prob = options.min_expert_prob;

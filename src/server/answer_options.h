@@ -18,6 +18,7 @@ struct AnswerOptions {
   SamplerConfig sampler;
   std::optional<int64_t> max_tokens;
   int64_t min_tokens = 0;
+  bool ignore_eos = false;
   int64_t n = 1;
   std::vector<std::string> stops;
   bool stream = false;

@@ -41,7 +41,7 @@ TEST_F(AnswerOptionsTest, ReadsEveryField) {
   const AnswerOptions options = Parse(
       R"("temperature":0,"top_p":0.5,"top_k":7,"min_p":0.1,"presence_penalty":-1,
          "frequency_penalty":2,"repetition_penalty":1.5,"logit_bias":{"5":-100,"6":2.5},"seed":-3,
-         "max_tokens":9,"min_tokens":2,"n":3,"stop":["a",""],"stream":true,
+         "max_tokens":9,"min_tokens":2,"ignore_eos":true,"n":3,"stop":["a",""],"stream":true,
          "stream_options":{"include_usage":true},"experts_per_token":3,"min_expert_prob":0.25,
          "routing":true)");
   EXPECT_EQ(options.sampler.temperature, 0);
@@ -56,6 +56,7 @@ TEST_F(AnswerOptionsTest, ReadsEveryField) {
   EXPECT_EQ(options.sampler.seed, static_cast<uint64_t>(-3));
   EXPECT_EQ(options.max_tokens, 9);
   EXPECT_EQ(options.min_tokens, 2);
+  EXPECT_TRUE(options.ignore_eos);
   EXPECT_EQ(options.n, 3);
   EXPECT_EQ(options.stops, std::vector<std::string>{"a"});
   EXPECT_TRUE(options.stream);
@@ -80,6 +81,7 @@ TEST_F(AnswerOptionsTest, TakesNullAsAbsent) {
                            "max_tokens",
                            "max_completion_tokens",
                            "min_tokens",
+                           "ignore_eos",
                            "n",
                            "stop",
                            "stream",

@@ -12,6 +12,7 @@ constexpr const char* kSampling = R"json({
     "max_tokens": {"type": ["integer", "null"], "minimum": 0, "description": "Tokens of the answer at most; by default to the end of the context (completions: 16)."},
     "max_completion_tokens": {"type": ["integer", "null"], "minimum": 0, "description": "The same; wins over max_tokens."},
     "min_tokens": {"type": ["integer", "null"], "minimum": 0, "description": "Before so many tokens nothing ends the answer."},
+    "ignore_eos": {"type": ["boolean", "null"], "default": false, "description": "The end-of-text token is never chosen: the answer ends at max_tokens, at a stop string or with its format."},
     "temperature": {"type": ["number", "null"], "minimum": 0, "maximum": 2, "description": "0: always the likeliest token."},
     "top_p": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
     "top_k": {"type": ["integer", "null"], "minimum": -1, "description": "The k likeliest tokens; 0 or -1: all."},
