@@ -53,12 +53,14 @@ RouterConfig BusyRouter() {
           .noise = true};
 }
 
-Outcome ThreeSteps(const std::string& device_name, int num_threads, bool busy_router) {
+Outcome ThreeSteps(const std::string& device_name, int num_threads, bool busy_router,
+                   ActivationType precision) {
   ThreadPool threads(num_threads);
   const auto device = MakeDevice(device_name, threads);
   const auto ops = MakeBackward(device_name, threads);
   OptimiserConfig optimiser;
   optimiser.balance_coefficient = 0.02;
+  optimiser.precision = precision;
   optimiser.dropout = {.rate = 0.1f, .expert_rate = 0.1f, .seed = 3};
   ModelConfig config = Config();
   if (busy_router) {
@@ -80,10 +82,12 @@ Outcome ThreeSteps(const std::string& device_name, int num_threads, bool busy_ro
 class TrainingThreads : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(TrainingThreads, DoNotChangeABitOfTheWeights) {
-  for (const bool busy_router : {false, true}) {
-    const Outcome one = ThreeSteps(GetParam(), 1, busy_router);
-    EXPECT_TRUE(ThreeSteps(GetParam(), 2, busy_router) == one);
-    EXPECT_TRUE(ThreeSteps(GetParam(), 3, busy_router) == one);
+  for (const auto& [busy_router, precision] : {std::pair{false, ActivationType::kF32},
+                                               {true, ActivationType::kF32},
+                                               {false, ActivationType::kBF16}}) {
+    const Outcome one = ThreeSteps(GetParam(), 1, busy_router, precision);
+    EXPECT_TRUE(ThreeSteps(GetParam(), 2, busy_router, precision) == one);
+    EXPECT_TRUE(ThreeSteps(GetParam(), 3, busy_router, precision) == one);
   }
 }
 

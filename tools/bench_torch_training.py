@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Measures training tokens per second of transformers' MixtralForCausalLM on random tokens: the baseline to beat.
 
-One step = forward, backward, clip to norm 1, AdamW; float32, CPU, sdpa attention, balance loss on. Reads a JSON
+One step = forward, backward, clip to norm 1, AdamW; float32 weights, CPU, sdpa attention, balance loss on; with --bf16 the forward runs
+under autocast to bfloat16. Reads a JSON
 file of Hugging Face config keys, prints one JSON line per experts implementation, and writes no file.
 """
 
 import argparse
 import json
 import pathlib
+import resource
 import statistics
 import time
 
@@ -18,7 +20,7 @@ from transformers import MixtralConfig, MixtralForCausalLM
 WARMUP_STEPS = 1
 
 
-def measure(config, implementation, batch, sequence, steps):
+def measure(config, implementation, batch, sequence, steps, bf16):
     """Times `steps` steps after one of warm-up. Returns the fields of the JSON line."""
     torch.manual_seed(0)
     model = MixtralForCausalLM._from_config(config, attn_implementation="sdpa", experts_implementation=implementation,
@@ -32,7 +34,8 @@ def measure(config, implementation, batch, sequence, steps):
         ids = torch.randint(0, config.vocab_size, (batch, sequence))
         start = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        loss = model(ids, labels=ids, output_router_logits=True, use_cache=False).loss
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            loss = model(ids, labels=ids, output_router_logits=True, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -42,7 +45,8 @@ def measure(config, implementation, batch, sequence, steps):
             "tokens_per_s": round(batch * sequence / statistics.median(seconds), 1),
             "fastest_tokens_per_s": round(batch * sequence / min(seconds), 1),
             "slowest_tokens_per_s": round(batch * sequence / max(seconds), 1),
-            "last_loss": round(loss.item(), 4)}
+            "last_loss": round(loss.item(), 4),
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}  # of all so far
 
 
 def main():
@@ -52,6 +56,7 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seq", type=int, default=256)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--implementations", default="eager,grouped_mm,batched_mm")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -59,10 +64,10 @@ def main():
     for implementation in args.implementations.split(","):
         config = MixtralConfig(**keys)
         try:
-            row = measure(config, implementation, args.batch, args.seq, args.steps)
+            row = measure(config, implementation, args.batch, args.seq, args.steps, args.bf16)
         except (RuntimeError, ValueError, NotImplementedError) as error:
             row = {"implementation": implementation, "error": str(error).splitlines()[0]}
-        row |= {"threads": args.threads, "batch": args.batch, "seq": args.seq, "steps": args.steps,
+        row |= {"threads": args.threads, "batch": args.batch, "seq": args.seq, "bf16": args.bf16, "steps": args.steps,
                 "attention": "sdpa", "torch": torch.__version__, "transformers": transformers.__version__}
         print(json.dumps(row), flush=True)
 

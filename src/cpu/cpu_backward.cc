@@ -5,6 +5,7 @@
 
 #include "cpu/backward_attention.h"
 #include "cpu/backward_gemm.h"
+#include "cpu/backward_half_gemm.h"
 #include "cpu/backward_kernels.h"
 #include "cpu/rope_angles.h"
 #include "tensor/buffer.h"
@@ -17,7 +18,7 @@ constexpr int64_t kTokenChunk = 64;
 constexpr int64_t kColumnChunk = 64;
 constexpr int64_t kValueChunk = 16384;
 
-const BackwardKernels& KernelsOf(Isa isa) {
+const BackwardKernels& BackwardKernelsOf(Isa isa) {
   CADRE_CHECK(HasIsa(isa));
   switch (isa) {
     case Isa::kScalar:
@@ -42,10 +43,12 @@ bool SameShape(Mat<A> a, Mat<B> b) {
 
 class CpuBackward final : public BackwardOps {
  public:
-  CpuBackward(const BackwardKernels& kernels, ThreadPool& threads)
+  CpuBackward(const BackwardKernels& kernels, const KernelTable& forward_kernels,
+              ThreadPool& threads)
       : kernels_(kernels),
         threads_(threads),
         gemm_(kernels, threads),
+        half_gemm_(kernels, forward_kernels, threads),
         attention_(kernels, threads) {}
 
   void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out,
@@ -79,9 +82,14 @@ class CpuBackward final : public BackwardOps {
   }
 
   void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out,
-                      Mat<float> d_x, Mat<float> d_w) override {
+                      ActivationType activation, Mat<float> d_x, Mat<float> d_w) override {
     CADRE_CHECK(x.cols == w.cols && d_out.rows == x.rows && d_out.cols == w.rows);
     CADRE_CHECK((d_x.empty() || SameShape(d_x, x)) && (d_w.empty() || SameShape(d_w, w)));
+    if (activation == ActivationType::kBF16) {
+      if (!d_x.empty()) half_gemm_.AddProduct({d_out}, w, d_x);
+      if (!d_w.empty()) half_gemm_.AddProduct({d_out, true}, x, d_w);
+      return;
+    }
     if (!d_x.empty()) gemm_.AddProduct({d_out}, {w}, d_x);
     if (!d_w.empty()) gemm_.AddProduct({d_out, true}, {x}, d_w);
   }
@@ -211,6 +219,7 @@ class CpuBackward final : public BackwardOps {
   const BackwardKernels& kernels_;
   ThreadPool& threads_;
   Gemm gemm_;
+  HalfGemm half_gemm_;
   AttentionGradientRunner attention_;
   Buffer<float> partial_sums_;
   Buffer<double> chunk_sums_;
@@ -220,7 +229,7 @@ class CpuBackward final : public BackwardOps {
 }  // namespace
 
 std::unique_ptr<BackwardOps> MakeCpuBackward(Isa isa, ThreadPool& threads) {
-  return std::make_unique<CpuBackward>(KernelsOf(isa), threads);
+  return std::make_unique<CpuBackward>(BackwardKernelsOf(isa), KernelsOf(isa), threads);
 }
 
 }  // namespace cadre

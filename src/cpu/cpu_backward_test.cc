@@ -114,18 +114,21 @@ TEST_P(CpuBackward, RmsNormAgrees) {
   }
 }
 
-TEST_P(CpuBackward, MatMulAgreesForEveryShape) {
+// BF16: products of rounded factors are exact in float32, so the same bound holds.
+TEST_P(CpuBackward, MatMulAgreesForEveryShapeAndPrecision) {
   const std::vector<std::array<int64_t, 3>> shapes = {
       {0, 5, 7},     {1, 1, 1},      {3, 7, 5},     {2, 65, 33},  {7, 33, 31},
       {14, 32, 64},  {29, 64, 70},   {65, 100, 80}, {300, 9, 40}, {13, 270, 8},
       {40, 30, 530}, {270, 290, 17}, {700, 60, 530}};
-  for (const auto& shape : shapes) {
-    const int64_t t = shape[0], n = shape[1], k = shape[2];
-    SCOPED_TRACE(testing::Message() << "T " << t << " N " << n << " K " << k);
+  for (size_t run = 0; run < 2 * shapes.size(); ++run) {
+    const auto activation = run % 2 == 0 ? ActivationType::kF32 : ActivationType::kBF16;
+    const int64_t t = shapes[run / 2][0], n = shapes[run / 2][1], k = shapes[run / 2][2];
+    SCOPED_TRACE(testing::Message() << "T " << t << " N " << n << " K " << k << " precision "
+                                    << static_cast<int>(activation));
     auto x = NormalValues(t * k, 1), w = NormalValues(n * k, 2), d_out = NormalValues(t * n, 3);
     const auto product = [&](BackwardOps& ops, auto& xs, auto& ws, auto& ds, auto d_x, auto d_w) {
-      ops.MatMulBackward(View(xs, t, k), View(ws, n, k), View(ds, t, n), View(d_x, t, k),
-                         View(d_w, n, k));
+      ops.MatMulBackward(View(xs, t, k), View(ws, n, k), View(ds, t, n), activation,
+                         View(d_x, t, k), View(d_w, n, k));
       return Outputs{d_x, d_w};
     };
     const auto initial_x = NormalValues(t * k, 4), initial_w = NormalValues(n * k, 5);
@@ -142,19 +145,23 @@ TEST_P(CpuBackward, MatMulAgreesForEveryShape) {
 
 TEST_P(CpuBackward, MatMulReadsStridedRowsAndLeavesOutWhatIsEmpty) {
   auto x = NormalValues(20 * 12, 1), w = NormalValues(9 * 11, 2), d_out = NormalValues(20 * 10, 3);
+  auto activation = ActivationType::kF32;
   const auto run = [&](BackwardOps& ops, bool want_x, bool want_w) {
     auto d_x = NormalValues(20 * 10, 4), d_w = NormalValues(9 * 9, 5);
     ops.MatMulBackward({x.data(), 20, 8, 12}, {w.data(), 9, 8, 11}, {d_out.data(), 20, 9, 10},
-                       want_x ? Mat<float>{d_x.data(), 20, 8, 10} : Mat<float>{},
+                       activation, want_x ? Mat<float>{d_x.data(), 20, 8, 10} : Mat<float>{},
                        want_w ? Mat<float>{d_w.data(), 9, 8, 9} : Mat<float>{});
     return Outputs{d_x, d_w};
   };
-  Expect([&](BackwardOps& ops) { return run(ops, true, true); },
-         [](size_t, size_t) { return 30 * kU * 60; });
-  const Outputs both = run(*one_ops_, true, true), none = run(*one_ops_, false, false);
-  EXPECT_EQ(run(*one_ops_, true, false), (Outputs{both[0], none[1]}));
-  EXPECT_EQ(run(*one_ops_, false, true), (Outputs{none[0], both[1]}));
-  EXPECT_EQ(none, (Outputs{NormalValues(20 * 10, 4), NormalValues(9 * 9, 5)}));
+  for (const auto precision : {ActivationType::kF32, ActivationType::kBF16}) {
+    activation = precision;
+    Expect([&](BackwardOps& ops) { return run(ops, true, true); },
+           [](size_t, size_t) { return 30 * kU * 60; });
+    const Outputs both = run(*one_ops_, true, true), none = run(*one_ops_, false, false);
+    EXPECT_EQ(run(*one_ops_, true, false), (Outputs{both[0], none[1]}));
+    EXPECT_EQ(run(*one_ops_, false, true), (Outputs{none[0], both[1]}));
+    EXPECT_EQ(none, (Outputs{NormalValues(20 * 10, 4), NormalValues(9 * 9, 5)}));
+  }
 }
 
 // d_x of a row does not depend on the rows beside it, though few rows and many are computed
@@ -162,12 +169,14 @@ TEST_P(CpuBackward, MatMulReadsStridedRowsAndLeavesOutWhatIsEmpty) {
 TEST_P(CpuBackward, MatMulRowsAreIndependent) {
   auto x = NormalValues(100 * 300, 1), w = NormalValues(290 * 300, 2),
        d_out = NormalValues(100 * 290, 3);
-  std::vector<float> all(100 * 300), few(3 * 300);
-  one_ops_->MatMulBackward(View(x, 100, 300), View(w, 290, 300), View(d_out, 100, 290),
-                           View(all, 100, 300), {});
-  one_ops_->MatMulBackward(View(x, 3, 300), View(w, 290, 300), View(d_out, 3, 290),
-                           View(few, 3, 300), {});
-  EXPECT_EQ(few, std::vector<float>(all.begin(), all.begin() + 900));
+  for (const auto activation : {ActivationType::kF32, ActivationType::kBF16}) {
+    std::vector<float> all(100 * 300), few(3 * 300);
+    one_ops_->MatMulBackward(View(x, 100, 300), View(w, 290, 300), View(d_out, 100, 290),
+                             activation, View(all, 100, 300), {});
+    one_ops_->MatMulBackward(View(x, 3, 300), View(w, 290, 300), View(d_out, 3, 290), activation,
+                             View(few, 3, 300), {});
+    EXPECT_EQ(few, std::vector<float>(all.begin(), all.begin() + 900));
+  }
 }
 
 // Two products, each rounded once, of factors rounded once.

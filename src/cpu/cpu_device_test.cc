@@ -18,7 +18,8 @@ std::vector<DType> AllTypes() {
 }
 const std::vector<DType> kAllTypes = AllTypes();
 constexpr KvType kAllKvTypes[] = {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8};
-constexpr ActivationType kBothActivations[] = {ActivationType::kF32, ActivationType::kRounded};
+constexpr ActivationType kAllActivations[] = {ActivationType::kF32, ActivationType::kRounded,
+                                              ActivationType::kBF16};
 
 // Row lengths with tails in every vector width, as far as the type's blocks allow.
 std::vector<int64_t> ColsOf(DType type) {
@@ -48,7 +49,7 @@ TEST_P(CpuDevice, IsNamedAfterItsInstructionSet) {
 
 TEST_P(CpuDevice, MatMulAgreesWithTheReference) {
   for (const DType type : kAllTypes) {
-    for (const ActivationType activation : kBothActivations) {
+    for (const ActivationType activation : kAllActivations) {
       for (const int64_t cols : ColsOf(type)) {
         for (const auto& [tokens, rows] : {std::pair{1, 1}, {1, 33}, {7, 5}, {33, 40}}) {
           CheckMatMul(device(), type, activation, tokens, rows, cols);
@@ -228,7 +229,7 @@ TEST_P(CpuDevice, AnOutputRowOfMatMulDependsOnItsInputRowOnly) {
   const auto single = MakeCpuDevice(GetParam(), one_thread);
   const auto triple = MakeCpuDevice(GetParam(), three_threads);
   for (const DType type : kAllTypes) {
-    for (const ActivationType activation : kBothActivations) {
+    for (const ActivationType activation : kAllActivations) {
       const int64_t cols = ColsOf(type).back() + (IsQuantised(type) ? 0 : 5);
       for (const int64_t rows : {3, 50}) {
         const TestWeight w(type, rows, cols, 7);
@@ -259,7 +260,7 @@ TEST_P(CpuDevice, AnOutputRowOfMatMulDependsOnItsInputRowOnly) {
 TEST_P(CpuDevice, MatMulTakesStridedRows) {
   const TestWeight w(DType::kQ8_0, 9, 64, 3);
   const auto x = NormalValues(5 * 64, 4);
-  for (const ActivationType activation : kBothActivations) {
+  for (const ActivationType activation : kAllActivations) {
     std::vector<float> wide_x(5 * 70, std::nanf("")), wide_out(5 * 12, 42.0f);
     for (int64_t t = 0; t < 5; ++t) std::copy_n(x.begin() + t * 64, 64, wide_x.begin() + t * 70);
     device().MatMul(Mat<const float>(wide_x.data(), 5, 64, 70), w.weight, activation,
@@ -273,7 +274,7 @@ TEST_P(CpuDevice, MatMulTakesStridedRows) {
 TEST_P(CpuDevice, ActivationsThatAreNotFiniteAreSeenInTheirRowOnly) {
   const TestWeight w(DType::kQ4_0, 8, 64, 5);
   for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
-    for (const ActivationType activation : kBothActivations) {
+    for (const ActivationType activation : kAllActivations) {
       auto x = NormalValues(3 * 64, 6);
       x[64 + 40] = bad;
       const auto out = RunMatMul(device(), x, 3, w.weight, activation);

@@ -118,19 +118,28 @@ inline void RunHalfPanelDots(const PanelDots& d) {
   RunHalfPanels<PanelBF16Emulated>(d);
 }
 
-// BF16: [pairs of columns][16][2]; F16: [columns][16].
+// BF16: [pairs of columns][16][2]; F16: [columns][16]. Blocks of 16 rows and 32 columns are turned
+// as pairs of columns.
 inline void PackHalfPanel(const PanelSource& source, std::byte* panel) {
-  const int64_t group = source.type == DType::kBF16 ? 2 : 1;
   const int64_t cols = PanelRecords(source.type, source.cols) * PanelRecordOf(source.type).cols;
-  __builtin_memset(panel, 0, static_cast<size_t>(cols * 2 * kPanelRows));
-  // Sixteen columns of a row at a time: so a cache line of either side is not left half done.
-  for (int64_t begin = 0; begin < source.cols; begin += 16) {
-    const int64_t end = begin + 16 < source.cols ? begin + 16 : source.cols;
-    for (int64_t r = 0; r < source.rows; ++r) {
-      const std::byte* row = source.rows_begin + r * source.row_bytes;
-      for (int64_t k = begin; k < end; ++k) {
-        __builtin_memcpy(panel + 2 * (k / group * group * kPanelRows + r * group + k % group),
-                         row + 2 * k, 2);
+  for (int64_t begin = 0; begin < cols; begin += 2 * kLanes) {
+    const int64_t left = source.cols - begin;
+    const __mmask32 within = left >= 32 ? ~0u : left > 0 ? (1u << left) - 1 : 0u;
+    VecF pairs[kLanes];
+    for (int64_t r = 0; r < kLanes; ++r) {
+      const std::byte* row = source.rows_begin + r * source.row_bytes + 2 * begin;
+      pairs[r] = _mm512_castsi512_ps(r < source.rows ? _mm512_maskz_loadu_epi16(within, row)
+                                                     : _mm512_setzero_si512());
+    }
+    TransposeLanes(pairs);
+    for (int64_t i = 0; i < kLanes; ++i, panel += 64) {
+      const __m512i pair = _mm512_castps_si512(pairs[i]);
+      if (source.type == DType::kBF16) {
+        _mm512_storeu_si512(panel, pair);
+      } else {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(panel), _mm512_cvtepi32_epi16(pair));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(panel + 32),
+                            _mm512_cvtepi32_epi16(_mm512_srli_epi32(pair, 16)));
       }
     }
   }

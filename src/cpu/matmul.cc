@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "tensor/float16.h"
 
 namespace cadre {
 namespace {
@@ -73,7 +74,10 @@ void MatMulRunner::Run(Mat<const float> x, const Weight& w, ActivationType activ
                        Mat<float> out) {
   CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
   if (out.empty()) return;
-  const bool rounded = activation == ActivationType::kRounded;
+  if (activation == ActivationType::kBF16 && w.type == DType::kF32) {
+    return Run(x, RoundToBF16(w), ActivationType::kRounded, out);
+  }
+  const bool rounded = activation != ActivationType::kF32;
   if (rounded && kernels_.panels == nullptr && IsQuantised(w.type)) return RunBytes(x, w, out);
   if (rounded && HasPanels(w.type)) {
     for (int64_t begin = 0; begin < x.rows; begin += kMaxTokensPerPass) {
@@ -97,6 +101,21 @@ Mat<const float> MatMulRunner::RoundToBF16(Mat<const float> x) {
   Mat<float> rounded = {rounded_.data(), x.rows, x.cols, x.cols};
   threads_.ParallelFor(
       x.rows, [&](int64_t t, int) { kernels_.round_bf16(x.row(t), x.cols, rounded.row(t)); });
+  return rounded;
+}
+
+Weight MatMulRunner::RoundToBF16(const Weight& w) {
+  halves_.Reserve(w.rows * w.cols);
+  threads_.ParallelFor(w.rows, [&](int64_t row, int) {
+    const auto* from = reinterpret_cast<const float*>(w.row(row));
+    std::transform(from, from + w.cols, halves_.data() + row * w.cols, ToBF16);
+  });
+  Weight rounded = {reinterpret_cast<const std::byte*>(halves_.data()), DType::kBF16, w.rows,
+                    w.cols};
+  if (!HasPanels(DType::kBF16)) return rounded;
+  half_panels_.Reserve(PackedBytes(rounded));
+  Pack(rounded, half_panels_.data());
+  rounded.packed = half_panels_.data();
   return rounded;
 }
 

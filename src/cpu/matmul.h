@@ -9,6 +9,7 @@
 #include "cpu/kernels.h"
 #include "ops/device.h"
 #include "tensor/buffer.h"
+#include "tensor/float16.h"
 
 namespace cadre {
 
@@ -54,6 +55,8 @@ class MatMulRunner {
   bool HasPanels(DType type) const;
   // x as 16-bit floats would hold it.
   Mat<const float> RoundToBF16(Mat<const float> x);
+  // A copy of weights of float32, packed where BF16 has panels. Valid until the next one.
+  Weight RoundToBF16(const Weight& w);
   PanelSource PanelOf(const Weight& w, int64_t panel) const;
 
   const KernelTable& kernels_;
@@ -64,7 +67,9 @@ class MatMulRunner {
   Buffer<std::byte> tiles_;   // of all tokens
   Buffer<std::byte> panels_;  // kPanelsPerTask per thread, where weights are not packed
   Buffer<float> rounded_;     // activations that BF16 weights meet without panels
-  Buffer<float> sums_;        // of kPanelsPerTask panels with all tokens, per thread
+  Buffer<BF16> halves_;       // of float32 weights, and their panels
+  Buffer<std::byte> half_panels_;
+  Buffer<float> sums_;  // of kPanelsPerTask panels with all tokens, per thread
 };
 
 }  // namespace cadre

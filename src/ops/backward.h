@@ -39,9 +39,10 @@ class BackwardOps {
                                std::span<float> d_weight) = 0;
 
   // out = x w^T: d_x [T, K] += d_out [T, N] w [N, K]; d_w [N, K] += d_out^T x. An empty d_x or d_w
-  // is left out.
+  // is left out. kBF16: each factor is rounded to BF16, sums and what they are added to are
+  // float32; else all is float32.
   virtual void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out,
-                              Mat<float> d_x, Mat<float> d_w) = 0;
+                              ActivationType activation, Mat<float> d_x, Mat<float> d_w) = 0;
 
   // Rotates d_x in place by the negative angles: the transpose of Rope of half-split weights, which
   // is how training holds them.

@@ -26,6 +26,7 @@ enum class ActivationType {
   kRounded,  // what goes with the weights' type. Quantised: groups of ActivationGroup(type) values
              // to int8 with a float scale amax/127 (nearest, ties to even); BF16: to BF16; else
              // nothing
+  kBF16,     // as kRounded, and weights of F32 are rounded to BF16 too: training in mixed precision
 };
 
 // As many as the blocks of the weights have, 32 or 256: then what a block adds is a whole number

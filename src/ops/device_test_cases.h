@@ -107,7 +107,7 @@ inline void CheckMatMul(Device& device, DType type, ActivationType activation, i
     float amax = 0;
     for (int64_t k = 0; k < cols; ++k)
       amax = std::max(amax, std::abs(x[static_cast<size_t>(t * cols + k)]));
-    const double half_step = activation == ActivationType::kRounded ? amax / 253.0 : 0;
+    const double half_step = activation != ActivationType::kF32 ? amax / 253.0 : 0;
     for (int64_t n = 0; n < rows; ++n) {
       double magnitude = 0;
       for (int64_t k = 0; k < cols; ++k) {

@@ -182,13 +182,17 @@ class ReferenceDevice : public Device {
               Mat<float> out) override {
     CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
     std::vector<std::vector<double>> rows;
+    const bool halves = activation == ActivationType::kBF16 && w.type == DType::kF32;
     for (int64_t t = 0; t < x.rows; ++t) {
-      rows.push_back(activation == ActivationType::kRounded
-                         ? RoundedActivations(x.row_span(t), w.type)
+      rows.push_back(activation != ActivationType::kF32
+                         ? RoundedActivations(x.row_span(t), halves ? DType::kBF16 : w.type)
                          : std::vector<double>(x.row(t), x.row(t) + x.cols));
     }
     for (int64_t n = 0; n < w.rows; ++n) {
-      const auto weights = DecodedRow(w, n);
+      auto weights = DecodedRow(w, n);
+      if (halves) {
+        for (auto& weight : weights) weight = ToFloat(ToBF16(static_cast<float>(weight)));
+      }
       for (int64_t t = 0; t < x.rows; ++t) {
         double sum = 0;
         for (size_t k = 0; k < weights.size(); ++k)

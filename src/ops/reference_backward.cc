@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/backward.h"
+#include "tensor/float16.h"
 
 namespace cadre {
 namespace {
@@ -58,12 +59,15 @@ class ReferenceBackward final : public BackwardOps {
   }
 
   void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out,
-                      Mat<float> d_x, Mat<float> d_w) override {
+                      ActivationType activation, Mat<float> d_x, Mat<float> d_w) override {
     CADRE_CHECK(x.cols == w.cols && d_out.rows == x.rows && d_out.cols == w.rows);
     CADRE_CHECK((d_x.empty() || SameShape(d_x, x)) && (d_w.empty() || SameShape(d_w, w)));
+    const auto rounded = [&](float value) {
+      return double{activation == ActivationType::kBF16 ? ToFloat(ToBF16(value)) : value};
+    };
     std::vector<double> sums(static_cast<size_t>(x.cols));
-    const auto add_scaled = [&](double scale, std::span<const float> row) {
-      for (size_t k = 0; k < sums.size(); ++k) sums[k] += scale * double{row[k]};
+    const auto add_scaled = [&](float scale, std::span<const float> row) {
+      for (size_t k = 0; k < sums.size(); ++k) sums[k] += rounded(scale) * rounded(row[k]);
     };
     const auto add_sums_to = [&](std::span<float> row) {
       for (size_t k = 0; k < sums.size(); ++k) AddTo(row[k], std::exchange(sums[k], 0.0));

@@ -70,8 +70,8 @@ TEST(ReferenceBackward, MatMulIsTheDerivative) {
   auto x = NormalValues(3 * 4, 1), w = NormalValues(2 * 4, 2), d_out = NormalValues(3 * 2, 3);
   const auto initial_x = NormalValues(12, 4), initial_w = NormalValues(8, 5);
   auto d_x = initial_x, d_w = initial_w;
-  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), View(d_x, 3, 4),
-                       View(d_w, 2, 4));
+  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), ActivationType::kF32,
+                       View(d_x, 3, 4), View(d_w, 2, 4));
   const auto loss = [&](const std::vector<double>& xs, const std::vector<double>& ws) {
     double sum = 0;
     for (size_t t = 0; t < 3; ++t) {
@@ -85,8 +85,10 @@ TEST(ReferenceBackward, MatMulIsTheDerivative) {
   ExpectGradient([&](const auto& xs) { return loss(xs, Doubles(w)); }, x, d_x, initial_x);
   ExpectGradient([&](const auto& ws) { return loss(Doubles(x), ws); }, w, d_w, initial_w);
   auto only_x = initial_x, only_w = initial_w;
-  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), View(only_x, 3, 4), {});
-  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), {}, View(only_w, 2, 4));
+  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), ActivationType::kF32,
+                       View(only_x, 3, 4), {});
+  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), ActivationType::kF32, {},
+                       View(only_w, 2, 4));
   EXPECT_EQ(only_x, d_x);
   EXPECT_EQ(only_w, d_w);
 }

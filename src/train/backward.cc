@@ -35,18 +35,19 @@ void ExpertBackward(const ExpertWeights& w, int64_t layer, int64_t e, int64_t be
                     const GradientArena& g) {
   LayerActivations& a = in.activations.layer(layer);
   const DropoutSettings& dropout = in.options.dropout;
+  const ActivationType activation = in.options.activation;
   const Mat<float> d_act = s.d_act.Rows(begin, end);
   const Mat<float> d_gate = s.d_gate.Rows(begin, end);
   const Mat<float> d_up = s.d_up.Rows(begin, end);
   const Mat<float> d_gathered = s.d_gathered.Rows(begin, end);
   const Mat<const float> x = a.gathered.Rows(begin, end);
-  ops.MatMulBackward(a.act.Rows(begin, end), AsMat(w.w2), s.d_expert_out.Rows(begin, end), d_act,
-                     g.Of(w.w2));
+  ops.MatMulBackward(a.act.Rows(begin, end), AsMat(w.w2), s.d_expert_out.Rows(begin, end),
+                     activation, d_act, g.Of(w.w2));
   Dropout(d_act, dropout.expert_rate, dropout.seed + static_cast<uint64_t>(e),
           dropout.Stream(layer, DropoutSettings::kExpert), device.threads());
   ops.SwiGluBackward(a.gate.Rows(begin, end), a.up.Rows(begin, end), d_act, d_gate, d_up);
-  ops.MatMulBackward(x, AsMat(w.w1), d_gate, d_gathered, g.Of(w.w1));
-  ops.MatMulBackward(x, AsMat(w.w3), d_up, d_gathered, g.Of(w.w3));
+  ops.MatMulBackward(x, AsMat(w.w1), d_gate, activation, d_gathered, g.Of(w.w1));
+  ops.MatMulBackward(x, AsMat(w.w3), d_up, activation, d_gathered, g.Of(w.w3));
 }
 
 // The logits are clean + draws * deviation(noise_raw): from d_logits to d_noise = d noise_raw, and
@@ -82,9 +83,11 @@ void RouterBackward(int64_t layer, const BackwardInput& in, Device& device, Back
   const bool jitter = router.jitter > 0;
   const Mat<float> d_in = jitter ? s.d_router_in : s.d_h;
   if (jitter) Zero(d_in);
-  ops.MatMulBackward(a.router_in, AsMat(w.router), s.d_logits, d_in, g.Of(w.router));
+  ops.MatMulBackward(a.router_in, AsMat(w.router), s.d_logits, ActivationType::kF32, d_in,
+                     g.Of(w.router));
   if (router.noise)
-    ops.MatMulBackward(a.router_in, AsMat(w.router_noise), s.d_noise, d_in, g.Of(w.router_noise));
+    ops.MatMulBackward(a.router_in, AsMat(w.router_noise), s.d_noise, ActivationType::kF32, d_in,
+                       g.Of(w.router_noise));
   if (!jitter) return;
   const DropoutSettings& draws = in.options.dropout;
   Jitter(d_in, router.jitter, draws.seed, draws.Stream(layer, DropoutSettings::kRouterJitter),
@@ -124,15 +127,16 @@ void AttentionBackward(int64_t layer, const BackwardInput& in, BackwardOps& ops,
   const LayerWeights& w = in.model.weights.layers[static_cast<size_t>(layer)];
   const ModelConfig& c = in.model.config;
   const auto& frequencies = in.model.rope_frequencies;
+  const ActivationType activation = in.options.activation;
   for (const auto& m : {s.d_attn, s.d_q, s.d_k, s.d_v, s.d_h}) Zero(m);
-  ops.MatMulBackward(a.attn, AsMat(w.wo), s.d_branch, s.d_attn, g.Of(w.wo));
+  ops.MatMulBackward(a.attn, AsMat(w.wo), s.d_branch, activation, s.d_attn, g.Of(w.wo));
   ops.AttentionBackward(a.q, c.num_heads, c.sliding_window, KvBatchOf(in.model, layer, in.batch),
                         a.attn, a.lse, s.d_attn, s.d_q, s.d_k, s.d_v);
   ops.RopeBackward(s.d_q, c.head_dim, in.batch.positions, frequencies);
   ops.RopeBackward(s.d_k, c.head_dim, in.batch.positions, frequencies);
-  ops.MatMulBackward(a.attn_h, AsMat(w.wq), s.d_q, s.d_h, g.Of(w.wq));
-  ops.MatMulBackward(a.attn_h, AsMat(w.wk), s.d_k, s.d_h, g.Of(w.wk));
-  ops.MatMulBackward(a.attn_h, AsMat(w.wv), s.d_v, s.d_h, g.Of(w.wv));
+  ops.MatMulBackward(a.attn_h, AsMat(w.wq), s.d_q, activation, s.d_h, g.Of(w.wq));
+  ops.MatMulBackward(a.attn_h, AsMat(w.wk), s.d_k, activation, s.d_h, g.Of(w.wk));
+  ops.MatMulBackward(a.attn_h, AsMat(w.wv), s.d_v, activation, s.d_h, g.Of(w.wv));
 }
 
 }  // namespace
@@ -178,8 +182,8 @@ void Backward(const BackwardInput& in, Device& device, BackwardOps& ops, Backwar
   s.SetTokens(in.d_logits.rows);
   Zero(s.d_x);
   Zero(s.d_h);
-  ops.MatMulBackward(activations.final_h(), AsMat(weights.head), in.d_logits, s.d_h,
-                     g.Of(weights.head));
+  ops.MatMulBackward(activations.final_h(), AsMat(weights.head), in.d_logits, in.options.activation,
+                     s.d_h, g.Of(weights.head));
   ops.RmsNormBackward(activations.out(), weights.final_norm, config.rms_norm_eps, s.d_h, s.d_x,
                       g.Of(weights.final_norm));
 

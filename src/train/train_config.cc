@@ -252,6 +252,14 @@ std::vector<ConfigKey> RunKeys(RunConfig& c) {
       {"train.z_loss",
        "coefficient of the router z loss, mean of logsumexp(logits)^2; ST-MoE took 0.001 (0)", true,
        number(o.z_coefficient, 0, 1e6)},
+      {"train.precision",
+       "what the factors of matrix products are rounded to: f32 (not at all), or bf16, which is "
+       "much faster where the processor multiplies it (AMX, AVX-512 BF16). Weights, sums, "
+       "gradients "
+       "and moments stay float32, and so does the router (f32)",
+       true,
+       WordKey({{"f32", [&o] { o.precision = ActivationType::kF32; }},
+                {"bf16", [&o] { o.precision = ActivationType::kBF16; }}})},
       {"train.dropout", "of the embedding and of each branch (0)", true,
        number(o.dropout.rate, 0, 0.99)},
       {"train.expert_dropout", "inside the experts (0)", true,

@@ -115,6 +115,7 @@ bool Trainer::IsFrozen(const Parameter& parameter) const {
 void Trainer::AddGradients(const TrainingBatch& batch, double share, Objective& objective,
                            StepResult& result) {
   ForwardOptions options;
+  options.activation = optimiser_.precision;
   options.dropout = optimiser_.dropout;
   options.dropout.step = static_cast<uint64_t>(step_) + 1;
   const Mat<float> logits = RunForward(model_, batch, activations_, options);

@@ -20,8 +20,11 @@ struct OptimiserConfig : RouterLossConfig {
   float beta1 = 0.9f;
   float beta2 = 0.95f;
   float epsilon = 1e-8f;
-  float weight_decay = 0.1f;      // of matrices; norms are not decayed
-  double clip_norm = 1.0;         // of the whole gradient; 0: never
+  float weight_decay = 0.1f;  // of matrices; norms are not decayed
+  double clip_norm = 1.0;     // of the whole gradient; 0: never
+  // kF32, or kBF16: matrix products with both factors rounded, the router's excepted; weights,
+  // sums, gradients and moments are float32 in either.
+  ActivationType precision = ActivationType::kF32;
   DropoutSettings dropout;        // and the router's draws; its step is set by the trainer
   std::vector<ModelPart> frozen;  // neither updated nor decayed; not in the gradient's norm
 };

@@ -94,6 +94,30 @@ TEST(Trainer, LowersTheLossOfABatchItSeesAgain) {
   }
 }
 
+// BF16 has 8 bits: each factor is off by at most 2^-9 of itself, which a few products in a row and
+// their sums make some hundredths of the gradient.
+TEST(Trainer, HasNearlyTheSameGradientsInMixedPrecisionAndLearns) {
+  for (const auto& config : {TinyConfig(), Dense()}) {
+    OptimiserConfig mixed;
+    mixed.precision = ActivationType::kBF16;
+    TinyRun exact({}, config), rounded(mixed, config);
+    const TrainingBatch batch = RandomBatch(config, 1);
+    const double loss = exact.trainer.ComputeGradients(batch).objective;
+    EXPECT_NEAR(rounded.trainer.ComputeGradients(batch).objective, loss, 0.01 * loss);
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < exact.trainer.gradients().size(); ++i) {
+      const double gradient = double{exact.trainer.gradients()[i]};
+      difference += std::pow(double{rounded.trainer.gradients()[i]} - gradient, 2);
+      size += gradient * gradient;
+    }
+    EXPECT_GT(difference, 0) << config.architecture;
+    EXPECT_LT(std::sqrt(difference), 0.05 * std::sqrt(size)) << config.architecture;
+    double after = 0;
+    for (int i = 0; i < 20; ++i) after = rounded.trainer.Step(batch, 1e-2).objective;
+    EXPECT_LT(after, 0.7 * loss) << config.architecture;
+  }
+}
+
 TEST(Trainer, CountsOnlyTargets) {
   TinyRun run;
   TrainingBatch batch = RandomBatch(run.config, 1);
