@@ -1,5 +1,7 @@
 #include "base/thread_pool.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace cadre {
@@ -8,6 +10,7 @@ namespace {
 // About ten microseconds: longer than the gap between two operations of a step, shorter than a
 // scheduler's slice.
 constexpr int kSpins = 4000;
+constexpr int64_t kSharesPerThread = 4;
 
 void Pause() {
 #if defined(__x86_64__)
@@ -55,11 +58,16 @@ void ThreadPool::Run(int64_t count, Call call, const void* context) {
   }
 }
 
+// A share of what is left at a time, at last one by one: where indices are many and small, threads
+// do not fight over the counter, and neighbours stay on one thread.
 void ThreadPool::TakeIndices(int thread) {
-  for (;;) {
-    const int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
-    if (i >= count_) return;
-    call_(context_, i, thread);
+  const int64_t shares = kSharesPerThread * num_threads();
+  int64_t begin = next_.load(std::memory_order_relaxed);
+  while (begin < count_) {
+    const int64_t end = begin + std::max<int64_t>(1, (count_ - begin) / shares);
+    if (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+    for (int64_t i = begin; i < end; ++i) call_(context_, i, thread);
+    begin = next_.load(std::memory_order_relaxed);
   }
 }
 
