@@ -44,6 +44,7 @@ const kMarkdown = [
   ["``a ` b``", "<p><code>a ` b</code></p>"],
   ["a  \nb\\\nc\nd", "<p>a<br>b<br>c\nd</p>"],
   ["# One #\n\nTwo\n---", "<h3>One</h3><h4>Two</h4>"],
+  ["### One\n\n##### Two\n\n> # Three\n\n### Four", "<h3>One</h3><h4>Two</h4><blockquote><h3>Three</h3></blockquote><h4>Four</h4>"],
   ["- a\n- b\n  - c\n\ntext", "<ul><li>a</li><li>b<ul><li>c</li></ul></li></ul><p>text</p>"],
   ["3. a\n4. b", '<ol start="3"><li>a</li><li>b</li></ol>'],
   ["1. a\n\n   more\n2. b", "<ol><li><p>a</p><p>more</p></li><li><p>b</p></li></ol>"],

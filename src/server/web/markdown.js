@@ -33,7 +33,20 @@ export function parseBlocks(text, depth = 0) {
     blocks.push(block);
     at = block.end;
   }
+  if (depth === 0) setOutline(blocks, []);
   return blocks;
+}
+
+// A heading's place in the outline, from 1: a text that begins with ### or leaves a level out skips none for who listens to it.
+function setOutline(blocks, open) {
+  for (const block of blocks) {
+    if (block.type === "heading") {
+      while (open.at(-1) >= block.level) open.pop();
+      block.outline = open.push(block.level);
+    }
+    setOutline(block.blocks ?? [], open);
+    for (const item of block.items ?? []) setOutline(item.blocks, open);
+  }
 }
 
 function blockAt(lines, at, depth) {
@@ -240,7 +253,7 @@ function renderList(block) {
 export function renderBlock(block) {
   switch (block.type) {
     // The page's own headings are h1 and h2.
-    case "heading": return element(`h${Math.min(6, block.level + 2)}`, { dir: "auto", class: `level-${block.level}` },
+    case "heading": return element(`h${Math.min(6, block.outline + 2)}`, { dir: "auto", class: `level-${block.level}` },
       ...renderInline(block.text));
     case "code": return renderCode(block);
     case "rule": return element("hr");
