@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "model/load.h"
 #include "model/testing.h"
 
 namespace cadre {
@@ -17,15 +18,18 @@ using model_testing::TinyConfig;
 const std::vector<int32_t> kIds = {1, 7, 30, 2, 19, 19, 5, 33};
 
 struct Built {
-  explicit Built(const ModelConfig& config) : layout(config), arena(layout.size()) {}
-  Model model() const { return layout.Bind(arena.data()); }
+  explicit Built(const ModelConfig& config)
+      : layout(config), arena(layout.size()), bound(layout.Bind(arena.data())) {}
+  const Model& model() const { return bound; }
   ParameterLayout layout;
   Buffer<float> arena;
+  Model bound;
 };
 
 Built WithRandomWeights(const ModelConfig& config, uint64_t seed = 5) {
   Built built(config);
-  built.arena = RandomArena(built.layout, seed);
+  const Buffer<float> values = RandomArena(built.layout, seed);
+  std::copy(values.span().begin(), values.span().end(), built.arena.data());
   return built;
 }
 

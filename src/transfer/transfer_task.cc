@@ -1,7 +1,5 @@
 #include "transfer/transfer_task.h"
 
-#include "base/json.h"
-
 namespace cadre {
 
 std::optional<double> GainRetained(double baseline, double student, double teacher) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/json.h"
 #include "train/task.h"
 #include "transfer/distill_objective.h"
 #include "transfer/measure.h"
