@@ -53,7 +53,8 @@ class TransferTest(unittest.TestCase):
                 "train": {"steps": 60, "batch_tokens": 256, "segment_tokens": 64, "warmup_steps": 5, "lr": 0.01}}
         cls.must("train", cls.folder / "teacher", base)
         tokenizer = {"path": str(cls.folder / "teacher" / "tokenizer.model")}
-        cls.must("train", cls.folder / "dense", base | {"name": "dense", "tokenizer": tokenizer, "model": shape | {"experts": 1, "hidden_dim": 64}})
+        cls.must("train", cls.folder / "dense", base | {"name": "dense", "tokenizer": tokenizer, "model": shape | {"experts": 1, "hidden_dim": 64},
+                                                        "train": base["train"] | {"steps": 20}})
         steps = {"steps": 12, "batch_tokens": 256, "segment_tokens": 64, "micro_tokens": 100, "lr": 0.005, "warmup_steps": 2,
                  "checkpoint_every": 3, "validate_every": 4, "validate_tokens": 200, "dropout": 0.1}
         cls.configs = {
@@ -287,8 +288,9 @@ class TransferTest(unittest.TestCase):
         for key in ("step", "loss", "lr", "tokens_per_s", "tokens", "grad_norm", "balance", "expert_load", "load_entropy"):
             self.assertIn(key, lines[1])
         self.assertGreater(lines[1]["balance"], 1.5)
-        self.assertLess(lines[-1]["valid"]["grammar"]["loss"], lines[0]["valid"]["grammar"]["loss"])
         report = json.loads((self.folder / "upcycle" / "report.json").read_text())
+        self.assertLess(report["sparse"]["loss"], report["dense"]["loss"])
+        self.assertAlmostEqual(report["sparse"]["loss"], lines[-1]["valid"]["grammar"]["loss"], places=6)
         self.assertAlmostEqual(report["gain_over_dense"], report["dense"]["loss"] - report["sparse"]["loss"], places=9)
         self.assertAlmostEqual(report["gain_over_baseline"], report["baseline"]["loss"] - report["sparse"]["loss"], places=9)
         self.assertLess(report["baseline"]["loss"], report["dense"]["loss"])
