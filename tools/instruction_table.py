@@ -130,9 +130,13 @@ def keys_of(parser, words):
     return found
 
 
+def stop(*_):
+    raise KeyboardInterrupt
+
+
 def main():
     args = parse()
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, stop)
     tokens = tokenizer(args)
     rows = {model: [] for model in MODELS}
     begin = time.monotonic()
