@@ -1,5 +1,6 @@
 // Any bytes as lines of instruction and preference data, as a transcript, and as configurations of
-// sft and dpo: samples whose learnt tokens lie where the answers are, or one Error.
+// sft, dpo, distill and upcycle: samples whose learnt tokens lie where the answers are, or one
+// Error.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include "align/tune_config.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "transfer/student_shape.h"
 
 namespace {
 
@@ -85,6 +87,24 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const cadre::Json json = cadre::ParseJson(line, "config");
     OneError([&] { cadre::ParseSftConfig(json, {}, "config"); });
     OneError([&] { cadre::ParseDpoConfig(json, {}, "config"); });
+    OneError([&] {
+      cadre::ModelConfig teacher;
+      teacher.dim = teacher.hidden_dim = 8;
+      teacher.num_layers = teacher.num_heads = teacher.num_kv_heads = 1;
+      teacher.head_dim = 8;
+      teacher.vocab_size = 16;
+      teacher.context_length = 16;
+      teacher.rope_theta = 10000;
+      teacher.router = {.num_experts = 4, .top_k = 2};
+      const auto config = cadre::ParseDistillConfig(json, {}, "config");
+      if (config.init == cadre::StudentInit::kModel) return;
+      const auto student = cadre::StudentShape(config, teacher);
+      if (!student.router.dense() || student.vocab_size != teacher.vocab_size) abort();
+    });
+    OneError([&] {
+      const auto config = cadre::ParseUpcycleConfig(json, {}, "config");
+      if (config.router.dense() || config.router.top_k > config.router.num_experts) abort();
+    });
   });
   return 0;
 }

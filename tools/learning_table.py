@@ -64,10 +64,10 @@ def end_with_parent():
 
 
 class Training:
-    """One call of `cadre train` that may be stopped and called again."""
+    """One call of `cadre train`, or of another command that trains, that may be stopped and called again."""
 
-    def __init__(self, args, folder, settings):
-        self.args, self.folder, self.settings = args, folder, settings
+    def __init__(self, args, folder, settings, command="train"):
+        self.args, self.folder, self.settings, self.command = args, folder, settings, command
 
     def lines(self):
         path = self.folder / "metrics.jsonl"
@@ -92,7 +92,7 @@ class Training:
         config.write_text(wanted, encoding="utf-8")
         if self.done():
             return
-        command = [self.args.cadre, "train", "--out", self.folder, "--resume", "--log-level", "warn", *words(self.settings)]
+        command = [self.args.cadre, self.command, "--out", self.folder, "--resume", "--log-level", "warn", *words(self.settings)]
         if self.args.threads:
             command += ["--threads", str(self.args.threads)]
         with subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, start_new_session=True,

@@ -5,7 +5,7 @@ The numbers come from transformers (float32, eager attention, eager experts, one
 cases and from the float64 model below for the training cases. Each is checked against the other before a file
 is kept, and every checkpoint is read back from disk before its logits are taken. Refuses to write a case whose
 routing is a near tie, since then a correct engine may choose other experts. Replaces the folder: run
-tools/make_align_goldens.py afterwards, which adds those of tuning.
+tools/make_align_goldens.py and tools/make_distill_goldens.py afterwards, which add those of tuning and distillation.
 """
 
 import argparse

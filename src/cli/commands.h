@@ -21,5 +21,7 @@ void AddBenchCommand(CLI::App& app);
 void AddTrainCommand(CLI::App& app);
 void AddSftCommand(CLI::App& app);
 void AddDpoCommand(CLI::App& app);
+void AddDistillCommand(CLI::App& app);
+void AddUpcycleCommand(CLI::App& app);
 
 }  // namespace cadre

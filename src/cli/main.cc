@@ -62,6 +62,8 @@ int Run(int argc, char** argv) {
   AddTrainCommand(app);
   AddSftCommand(app);
   AddDpoCommand(app);
+  AddDistillCommand(app);
+  AddUpcycleCommand(app);
   try {
     app.parse(argc, argv);
     if (app.get_subcommands().empty()) {
