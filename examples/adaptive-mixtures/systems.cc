@@ -110,8 +110,8 @@ class Mixture : public System {
     logits_.resize(static_cast<size_t>(t * num_experts_));
     opinions_.resize(logits_.size());
     const cadre::Mat<float> logits(logits_.data(), t, num_experts_);
-    device_->MatMul(x, gate_.weight(), cadre::cadre::ActivationType::kF32, logits);
-    device_->MatMul(x, experts_.weight(), cadre::cadre::ActivationType::kF32,
+    device_->MatMul(x, gate_.weight(), cadre::ActivationType::kF32, logits);
+    device_->MatMul(x, experts_.weight(), cadre::ActivationType::kF32,
                     {opinions_.data(), t, num_experts_});
     const cadre::RouterConfig config = {.num_experts = num_experts_, .top_k = choices};
     routing_.Reserve(t, config);
@@ -199,8 +199,8 @@ class Network : public System {
   Answers Ask(const Cases& cases, int) override {
     const int64_t t_end = cases.size();
     std::vector<float> in(static_cast<size_t>(t_end * hidden_));
-    device_->MatMul({cases.x.data(), t_end, kInputs}, first_.weight(),
-                    cadre::cadre::ActivationType::kF32, {in.data(), t_end, hidden_});
+    device_->MatMul({cases.x.data(), t_end, kInputs}, first_.weight(), cadre::ActivationType::kF32,
+                    {in.data(), t_end, hidden_});
     hidden_out_.assign(static_cast<size_t>(t_end * (hidden_ + 1)), 1);  // the last is the bias
     for (int64_t t = 0; t < t_end; ++t) {
       for (int64_t h = 0; h < hidden_; ++h)
@@ -210,7 +210,7 @@ class Network : public System {
     Answers answers;
     answers.output.resize(static_cast<size_t>(t_end));
     device_->MatMul({hidden_out_.data(), t_end, hidden_ + 1}, second_.weight(),
-                    cadre::cadre::ActivationType::kF32, {answers.output.data(), t_end, 1});
+                    cadre::ActivationType::kF32, {answers.output.data(), t_end, 1});
     return answers;
   }
 
