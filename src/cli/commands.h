@@ -21,5 +21,6 @@ void AddBenchCommand(CLI::App& app);
 void AddTrainCommand(CLI::App& app);
 void AddSftCommand(CLI::App& app);
 void AddDpoCommand(CLI::App& app);
+void AddReportCommand(CLI::App& app);
 
 }  // namespace cadre

@@ -62,6 +62,7 @@ int Run(int argc, char** argv) {
   AddTrainCommand(app);
   AddSftCommand(app);
   AddDpoCommand(app);
+  AddReportCommand(app);
   try {
     app.parse(argc, argv);
     if (app.get_subcommands().empty()) {
