@@ -87,6 +87,7 @@ th:first-child { text-align: start; }
 .settings td { text-align: start; white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 .settings th { vertical-align: top; }
 .hidden { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); }
+@media (min-width: 76rem) { .chart:first-child:nth-last-child(2) { grid-column: span 2; } }
 @media (max-width: 40rem) {
   body { padding: 1.25rem 0.9rem 3rem; }
   .tiles { grid-template-columns: 1fr 1fr; }
