@@ -58,7 +58,12 @@ std::vector<Case> Cases() {
         .balance_scope = BalanceScope::kModel,
         .importance_coefficient = 0.1,
         .load_coefficient = 0.2,
-        .z_coefficient = 0.01}}};
+        .z_coefficient = 0.01}},
+      {"held",
+       {.num_experts = 4, .top_k = 2},
+       {.balance_coefficient = 0.05,
+        .balance_form = BalanceForm::kFirstChoice,
+        .anchor_coefficient = 0.5}}};
 }
 
 // What the golden keeps of a large gradient.
@@ -112,6 +117,11 @@ class RouterGolden : public testing::TestWithParam<std::string> {
       ++batch.num_sequences;
     }
     batch.mask.assign(counted.begin(), counted.end());
+    if (golden_->Find("probs") != nullptr) {  // another model's routing, to be held to and replayed
+      const auto probs = Values<float>(*golden_, "probs");
+      const auto experts = Values<int32_t>(*golden_, "experts");
+      batch.routing = {{probs.begin(), probs.end()}, {experts.begin(), experts.end()}};
+    }
     return batch;
   }
 
@@ -159,6 +169,7 @@ TEST_P(RouterGolden, LossesDropsAndGradientsMatch) {
     if (c.losses.importance_coefficient != 0) expect(result.importance, "importance");
     if (c.losses.load_coefficient != 0) expect(result.load, "load");
     if (c.losses.z_coefficient != 0) expect(result.z, "z");
+    if (c.losses.anchor_coefficient != 0) expect(result.anchor, "anchor");
     const auto drop_rate = Values<double>(*golden_, "drop_rate");
     EXPECT_EQ(result.drop_rate, std::vector<double>(drop_rate.begin(), drop_rate.end()));
     ExpectGradients();

@@ -178,6 +178,47 @@ class TuneTest(unittest.TestCase):
         self.assertEqual(frozen, routers(self.folder / "base-hf" / "model.safetensors"))
         self.assertNotEqual(frozen, moved)
 
+    def test_sft_can_hold_the_routing_to_what_it_was(self):
+        drift = {"alone": metrics_of(self.folder / "sft")[-1]["valid"]["router_drift"]["changed"]}
+        loss = {"before": metrics_of(self.folder / "sft")[0]["valid"]["mean_loss"]}
+        for name, setting in (("freeze", 'train.freeze=["router"]'), ("anchor", "router.anchor=10"), ("replay", "router.replay=true")):
+            out = self.folder / f"held-{name}"
+            # In two pieces: what the model before says of a step's tokens does not depend on where the run began.
+            for steps in (13, 24):
+                done = cadre(*self.run_command("sft", out, "--resume", "--set", setting, "--set", f"train.steps={steps}", "--set",
+                                               "train.schedule=wsd", "--set", "train.decay_steps=0"))
+                self.assertEqual(done.returncode, 0, done.stderr)
+            lines = metrics_of(out)
+            self.assertEqual("anchor" in lines[1], name == "anchor")
+            drift[name] = lines[-1]["valid"]["router_drift"]["changed"]
+            loss[name] = lines[-1]["valid"]["mean_loss"]
+        for name in ("freeze", "anchor", "replay"):
+            self.assertLess(drift[name], drift["alone"], drift)
+            self.assertLess(loss[name], 0.8 * loss["before"], loss)
+
+    def test_dpo_can_hold_the_routing_too(self):
+        lines = {}
+        for name, setting in (("alone", "router.anchor=0"), ("anchor", "router.anchor=10"), ("replay", "router.replay=true")):
+            out = self.folder / f"dpo-{name}"
+            done = cadre(*self.run_command("dpo", out, "--set", setting))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            lines[name] = metrics_of(out)
+            self.assertAlmostEqual(lines[name][1]["dpo_loss"], math.log(2), places=6)
+        self.assertAlmostEqual(lines["anchor"][1]["anchor"], 0, places=6)
+        self.assertLess(lines["anchor"][-1]["valid"]["router_drift"]["changed"],
+                        lines["alone"][-1]["valid"]["router_drift"]["changed"])
+
+    def test_a_tuning_leaves_a_report(self):
+        for command, words in (("sft", ("Fine-tuning", "validation, mean", "Drift by layer")),
+                               ("dpo", ("Preference tuning", "Margin", "Accuracy", "95 % interval, low", "Pairs told apart"))):
+            page = (self.folder / command / "report.html").read_text()
+            for word in words:
+                self.assertIn(word, page)
+            again = self.folder / f"{command}.html"
+            done = cadre("report", self.folder / command, "--out", again)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(again.read_text(), page)
+
     def test_sft_ends_when_validations_get_no_better(self):
         out = self.folder / "patient"
         arguments = self.run_command("sft", out, "--set", "train.patience=2", "--set", "train.lr=1e-12", "--set",

@@ -26,6 +26,7 @@ CASES = {
     "gshard": dict(k=2, softmax="chosen", capacity=0.75, balance=0.5, form="gshard", z=0.02),
     "busy": dict(k=2, softmax="all", capacity=0.9, jitter=0.2, noise=0.1, balance=0.05, form="hf", importance=0.1,
                  load=0.2, z=0.01, padded=True),
+    "held": dict(k=2, softmax="chosen", balance=0.05, form="switch", anchor=0.5, padded=True),
 }
 
 
@@ -105,6 +106,9 @@ def mixture(w, config, case, layer, x):
         noisy = clean + normals(len(x), count, layer) * deviation
     probs = noisy.softmax(-1)
     top, experts = probs.topk(case["k"], -1)
+    if "experts" in case:  # replayed
+        experts = case["experts"][layer].long()
+        top = probs.gather(1, experts)
     gates = top if case["softmax"] == "all" else top / top.sum(-1, keepdim=True)
     kept = kept_choices(experts, count, case.get("capacity"))
     y = torch.zeros_like(x)
@@ -117,7 +121,7 @@ def mixture(w, config, case, layer, x):
 
 
 def router_losses(case, layers, count, counted):
-    """The four losses, each a mean over the layers; rows outside `counted` take no part."""
+    """The losses, each a mean over the layers; rows outside `counted` take no part."""
     mean = lambda values: torch.stack(values).mean()
     found = {"balance": torch.zeros(()).double()}
     if case.get("form") == "hf":
@@ -132,6 +136,9 @@ def router_losses(case, layers, count, counted):
     found["importance"] = mean([variation(s) for s in sums])
     if "load" in case:
         found["load"] = mean([variation(r["load"][counted].sum(0)) for r in layers])
+    if "anchor" in case:
+        found["anchor"] = mean([F.kl_div(r["noisy"][counted].log_softmax(-1), target[counted].double(), reduction="batchmean")
+                                for r, target in zip(layers, case["probs"])])
     found["z"] = mean([r["noisy"][counted].logsumexp(-1).pow(2).mean() for r in layers])
     return found
 
@@ -175,6 +182,12 @@ def router_case(config, weights, case, first_seed):
         noise = {f"model.layers.{layer}.block_sparse_moe.gate_noise.weight":
                  0.2 * torch.randn(config.num_local_experts, config.hidden_size, generator=generator)
                  for layer in range(config.num_hidden_layers)} if "noise" in case else {}
+        held = {}
+        if "anchor" in case:
+            shape = (config.num_hidden_layers, batch * length, config.num_local_experts)
+            held = {"probs": torch.randn(shape, generator=generator).softmax(-1),
+                    "experts": torch.rand(shape, generator=generator).topk(case["k"], -1).indices.int()}
+            case = case | held
         leaves = goldens.leaves(weights | noise)
         counted = torch.ones(batch * length, dtype=torch.bool)
         if case.get("padded"):
@@ -188,7 +201,7 @@ def router_case(config, weights, case, first_seed):
     dropped = torch.stack([(~r["kept"]).double().mean() for r in layers])
     assert (dropped > 0).all() == ("capacity" in case)
     stored = {"ids": ids, "counted": counted.to(torch.uint8), "loss": loss.detach(), "cross_entropy": entropy.detach(),
-              "drop_rate": dropped} | noise | {name: value.detach().double() for name, value in parts.items()}
+              "drop_rate": dropped} | noise | held | {name: value.detach().double() for name, value in parts.items()}
     for name, leaf in leaves.items():
         whole = leaf.dim() == 1 or "gate" in name
         stored["grad." + name] = leaf.grad.float() if whole else projections(leaf.grad)

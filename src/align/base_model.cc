@@ -1,7 +1,5 @@
 #include "align/base_model.h"
 
-#include <filesystem>
-
 #include "base/log.h"
 #include "model/parameters.h"
 
@@ -21,13 +19,6 @@ ModelConfig BaseModel::config() const {
 
 void BaseModel::CopyWeights(std::span<float> arena) const {
   CopyToArena(opened_.model.model(), arena.data());
-}
-
-std::vector<std::string> PathsOf(const DataSource& source, const std::string& folder) {
-  std::vector<std::string> paths;
-  for (const auto& file : source.files)
-    paths.push_back((std::filesystem::path(folder) / file).string());
-  return paths;
 }
 
 }  // namespace cadre

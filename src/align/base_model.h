@@ -21,6 +21,8 @@ class BaseModel {
   ChatText text() const { return {*opened_.tokenizer, *opened_.chat_version}; }
   // What the tuned model is saved with: its own chat template, or one of the version.
   RunText run_text() const { return {*opened_.tokenizer, chat_template_}; }
+  // As it lies in its files.
+  const Model& model() const { return opened_.model.model(); }
   // All weights as float32, into an arena of ParameterLayout(config()).
   void CopyWeights(std::span<float> arena) const;
 
@@ -28,8 +30,5 @@ class BaseModel {
   OpenedModel opened_;
   std::string chat_template_;
 };
-
-// The files of a source, in the folder.
-std::vector<std::string> PathsOf(const DataSource& source, const std::string& folder);
 
 }  // namespace cadre

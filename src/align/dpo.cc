@@ -2,6 +2,7 @@
 
 #include "align/base_model.h"
 #include "align/dpo_task.h"
+#include "align/held_routing.h"
 #include "base/digest.h"
 #include "base/log.h"
 #include "text/sentencepiece_model.h"
@@ -98,7 +99,8 @@ bool Train(const DpoConfig& config, const RunControl& options, const BaseModel& 
            const std::vector<ReferencePair>& references, Trainer& trainer, Device& device) {
   DpoTask task(config, Refer(train, valid, references));
   task.RememberRouting(trainer);
-  if (!Run(trainer, task, config, base.run_text(), options, device.threads())) return false;
+  HeldTask held(task, config, base.model(), device);
+  if (!Run(trainer, held, config, base.run_text(), options, device.threads())) return false;
   task.drift().Report(trainer, options.out + "/router-drift.json");
   return true;
 }

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "align/batch_packer.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "train/batch_packer.h"
 
 namespace cadre {
 namespace {

@@ -3,11 +3,11 @@
 
 #include <memory>
 
-#include "align/mixture.h"
 #include "align/preference_data.h"
 #include "align/preference_objective.h"
 #include "align/reference_cache.h"
 #include "align/router_drift.h"
+#include "train/mixture.h"
 #include "train/task.h"
 
 namespace cadre {

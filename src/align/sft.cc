@@ -1,6 +1,7 @@
 #include "align/sft.h"
 
 #include "align/base_model.h"
+#include "align/held_routing.h"
 #include "align/sft_task.h"
 #include "base/log.h"
 
@@ -21,7 +22,8 @@ bool Sft(const SftConfig& config, const RunControl& options, Device& device, Bac
   Trainer trainer(model, config.optimiser, device, ops);
   base.CopyWeights(trainer.weights());
   task.RememberRouting(trainer);
-  if (!Run(trainer, task, config, base.run_text(), options, device.threads())) return false;
+  HeldTask held(task, config, base.model(), device);
+  if (!Run(trainer, held, config, base.run_text(), options, device.threads())) return false;
   task.drift().Report(trainer, options.out + "/router-drift.json");
   return true;
 }

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "align/batch_packer.h"
 #include "base/json.h"
+#include "train/batch_packer.h"
 
 namespace cadre {
 namespace {

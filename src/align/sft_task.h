@@ -6,8 +6,8 @@
 #include <optional>
 
 #include "align/instruction_data.h"
-#include "align/mixture.h"
 #include "align/router_drift.h"
+#include "train/mixture.h"
 #include "train/task.h"
 
 namespace cadre {

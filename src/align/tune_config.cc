@@ -1,7 +1,5 @@
 #include "align/tune_config.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "base/json.h"
 #include "train/train_config.h"
@@ -10,42 +8,6 @@ namespace cadre {
 namespace {
 
 constexpr int64_t kMany = int64_t{1} << 40;
-
-// A list of files, or an object of lists by the name of their source.
-ConfigReader SourcesKey(std::vector<DataSource>& sources, const char* only_name) {
-  return [&sources, only_name](const Json& value, const std::string& where) {
-    sources.clear();
-    if (value.is_array()) {
-      sources.push_back({only_name, StringsOf(value, where)});
-    } else if (value.is_object()) {
-      for (const auto& [name, files] : value.items())
-        sources.push_back({name, StringsOf(files, where + "." + Printable(name))});
-    } else {
-      throw Error("{}: must be a list of files, or an object of such lists", where);
-    }
-  };
-}
-
-// Read after data.train, which stands before it.
-ConfigReader WeightsKey(std::vector<DataSource>& sources) {
-  return [&sources](const Json& value, const std::string& where) {
-    if (!value.is_object()) throw Error("{}: must be an object of numbers", where);
-    for (const auto& [key, weight] : value.items()) {
-      const std::string& name = key;  // a lambda may not capture a structured binding
-      const auto source = std::find_if(sources.begin(), sources.end(),
-                                       [&](const DataSource& s) { return s.name == name; });
-      if (source == sources.end())
-        throw Error("{}: has '{}', which is none of data.train", where, Printable(name));
-      if (!weight.is_number() || !(weight.get<double>() > 0) || weight.get<double>() > 1e9)
-        throw Error("{}.{}: must be a number above 0", where, Printable(name));
-      source->weight = weight.get<double>();
-    }
-    for (const auto& source : sources) {
-      if (source.weight == 0)
-        throw Error("{}: has no weight for '{}'; all have one or none", where, source.name);
-    }
-  };
-}
 
 std::vector<ConfigKey> CommonKeys(TuneConfig& c) {
   return {
@@ -77,6 +39,16 @@ std::vector<ConfigKey> CommonKeys(TuneConfig& c) {
                 {"plain", [&c] { c.strings = StringsAs::kPlain; }}})},
       {"data.skip_bad_lines", "count lines that cannot be read, and go on (false)", true,
        BoolKey(c.skip_bad_lines)},
+      {"router.anchor",
+       "coefficient of the divergence KL(routers of the model before || routers now), mean over "
+       "tokens and layers: holds choices to what they were. This and router.replay run that model "
+       "too, forward (0)",
+       true, NumberKey(c.optimiser.anchor_coefficient, 0, 1e6)},
+      {"router.replay",
+       "tokens are trained with the experts that the model before chooses for them; gates are "
+       "those "
+       "of the routers now (false)",
+       true, BoolKey(c.replay_routing)},
       {"train.steps",
        fmt::format("({}); another number with --resume makes the run longer or shorter", c.steps),
        false, IntegerKey(c.steps, 1, kMany)},
@@ -177,14 +149,11 @@ DpoConfig DpoDefaults() {
 }
 
 void Finish(TuneConfig& c, const std::string& name) {
-  c.schedule.steps = c.steps;
+  FinishSchedule(c, name);
   c.optimiser.dropout.seed = c.seed;
   if (c.model.empty()) throw Error("{}: model names no model to start from", name);
-  if (c.train.empty()) throw Error("{}: data.train names no file", name);
-  for (const auto* sources : {&c.train, &c.valid}) {
-    for (const auto& source : *sources)
-      if (source.files.empty()) throw Error("{}: source '{}' names no file", name, source.name);
-  }
+  CheckSources(c.train, "data.train", name);
+  if (!c.valid.empty()) CheckSources(c.valid, "data.valid", name);
 }
 
 }  // namespace
@@ -192,7 +161,8 @@ void Finish(TuneConfig& c, const std::string& name) {
 SftConfig ParseSftConfig(const Json& json, const std::vector<std::string>& settings,
                          const std::string& name) {
   SftConfig config = SftDefaults();
-  config.fingerprint = ReadConfig(Keys(config), json, settings, name, "cadre sft --help");
+  config.fingerprint =
+      ReadConfig(Keys(config), json, settings, name, "cadre sft --help", &config.given);
   Finish(config, name);
   if (config.segment_tokens > config.batch_tokens) {
     throw Error("{}: train.segment_tokens is {} but must not be above train.batch_tokens, {}", name,
@@ -204,7 +174,8 @@ SftConfig ParseSftConfig(const Json& json, const std::vector<std::string>& setti
 DpoConfig ParseDpoConfig(const Json& json, const std::vector<std::string>& settings,
                          const std::string& name) {
   DpoConfig config = DpoDefaults();
-  config.fingerprint = ReadConfig(Keys(config), json, settings, name, "cadre dpo --help");
+  config.fingerprint =
+      ReadConfig(Keys(config), json, settings, name, "cadre dpo --help", &config.given);
   Finish(config, name);
   if (config.limits.max_prompt_tokens >= config.limits.max_tokens) {
     throw Error("{}: dpo.max_prompt_tokens is {} but must be below dpo.max_tokens, {}", name,

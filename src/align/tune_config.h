@@ -7,17 +7,10 @@
 
 #include "align/data_line.h"
 #include "align/preference_loss.h"
+#include "train/data_sources.h"
 #include "train/run_config.h"
 
 namespace cadre {
-
-// Files that are drawn from together.
-struct DataSource {
-  std::string name;
-  std::vector<std::string> files;
-  double weight =
-      0;  // its share of the draws, beside the others' weights; 0: as many as it has lines
-};
 
 struct TuneConfig : RunConfig {
   std::string model;  // a path
@@ -27,6 +20,7 @@ struct TuneConfig : RunConfig {
   double held_back = 0;  // share of the prompts of `train` that is measured, not trained on
   StringsAs strings = StringsAs::kChat;
   bool skip_bad_lines = false;
+  bool replay_routing = false;     // train with the experts that the model before chooses
   int64_t micro_tokens = 8192;     // rows that run at once, unless one sequence (or pair) is longer
   int64_t validate_samples = 200;  // of each source; 0: all
 };

@@ -26,6 +26,11 @@ TEST(TuneConfig, HasDefaultsForWhatIsNotSaid) {
   EXPECT_EQ(dpo.preference.beta, 0.5);
   EXPECT_EQ(dpo.limits.max_tokens, 512);
   EXPECT_EQ(dpo.optimiser.weight_decay, 0);
+  EXPECT_EQ(dpo.optimiser.anchor_coefficient, 0);
+  EXPECT_FALSE(dpo.replay_routing);
+  EXPECT_TRUE(ParseDpoConfig(kLeast, {"router.replay=true"}, "c.json").replay_routing);
+  EXPECT_EQ(ParseSftConfig(kLeast, {"router.anchor=0.5"}, "c.json").optimiser.anchor_coefficient,
+            0.5);
 }
 
 TEST(TuneConfig, ReadsSourcesWithWeights) {
@@ -59,6 +64,9 @@ TEST(TuneConfig, NamesTheKeyOfWhatIsWrong) {
   EXPECT_THAT(sft({"data.weights={\"z\":1}"}), HasSubstr("has 'z', which is none of data.train"));
   EXPECT_THAT(sft({"data.weights={\"train\":-1}"}), HasSubstr("must be a number above 0"));
   EXPECT_THAT(sft({"train.freeze=[\"soul\"]"}), HasSubstr("has 'soul' but its parts are"));
+  EXPECT_THAT(sft({"router.anchor=-1"}), HasSubstr("router.anchor: is -1 but must be from 0"));
+  EXPECT_THAT(dpo({"router.replay=2"}), HasSubstr("router.replay"));
+  EXPECT_THAT(sft({"train.decay=linear"}), HasSubstr("train.decay is for train.schedule wsd"));
   EXPECT_THAT(sft({"train.segment_tokens=9000"}),
               HasSubstr("must not be above train.batch_tokens"));
   EXPECT_THAT(sft({"data.strings=xml"}), HasSubstr("must be \"chat\" or \"plain\""));

@@ -23,5 +23,6 @@ void AddSftCommand(CLI::App& app);
 void AddDpoCommand(CLI::App& app);
 void AddDistillCommand(CLI::App& app);
 void AddUpcycleCommand(CLI::App& app);
+void AddReportCommand(CLI::App& app);
 
 }  // namespace cadre

@@ -64,6 +64,7 @@ int Run(int argc, char** argv) {
   AddDpoCommand(app);
   AddDistillCommand(app);
   AddUpcycleCommand(app);
+  AddReportCommand(app);
   try {
     app.parse(argc, argv);
     if (app.get_subcommands().empty()) {

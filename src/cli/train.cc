@@ -10,8 +10,8 @@ void AddTrainCommand(CLI::App& app) {
       app, "train", "Pre-train a model on text",
       "Example: cadre train --config models/nano/train.json --set data.folder=corpus --out "
       "runs/nano\n\n"
-      "Leaves in --out: tokenizer.model, metrics.jsonl (a line per step), checkpoints/, best/ (the "
-      "model of the best validation),\n"
+      "Leaves in --out: config.json (what it was told), tokenizer.model, metrics.jsonl (a line per "
+      "step), report.html (cadre report),\ncheckpoints/, best/ (the model of the best validation), "
       "and at the end model/ (a Hugging Face folder) and NAME.gguf. A killed run goes on with "
       "--resume and ends in the same\nweights.",
       TrainConfigKeys(),

@@ -37,6 +37,14 @@ void DropResidual(const DropoutSettings& dropout, int64_t layer, DropoutSettings
   Dropout(x, dropout.rate, dropout.seed, dropout.Stream(layer, site), device.threads());
 }
 
+RouterLimits LimitsOf(const Batch& batch, int64_t layer, const ModelConfig& config) {
+  RouterLimits limits = batch.router_limits;
+  if (batch.given_experts.empty()) return limits;
+  const auto count = batch.given_experts.size() / static_cast<size_t>(config.num_layers);
+  limits.experts = batch.given_experts.subspan(static_cast<size_t>(layer) * count, count);
+  return limits;
+}
+
 void CountRows(int64_t layer, const DispatchPlan& plan, std::span<int64_t> expert_rows) {
   if (expert_rows.empty()) return;
   const size_t num_experts = plan.expert_begin.size() - 1;
@@ -65,7 +73,7 @@ void Forward(const Model& model, ExpertSource& experts, Device& device, const Ba
     DropResidual(options.dropout, layer, DropoutSettings::kAttention, device, a.attn_out);
     device.Add(a.x, a.attn_out, a.x_mid);
 
-    RouterLimits limits = batch.router_limits;
+    RouterLimits limits = LimitsOf(batch, layer, config);
     const bool last = layer + 1 == config.num_layers;
     if (last && options.observer == nullptr) {  // nobody asks for the other rows' FFN any more
       NarrowFfn(batch.wanted_rows, config.router, a);

@@ -24,6 +24,8 @@ struct Batch {
   KvType kv_type = KvType::kF32;
   std::span<const int64_t> wanted_rows;  // [R] rows whose logits are asked for, ascending
   RouterLimits router_limits;            // per row of the step; empty: the model's own
+  // [layers, T, k] the experts that rows use, as in RouterLimits; empty: routers choose.
+  std::span<const int32_t> given_experts = {};
 };
 
 // Called once per layer with what the router chose, one row per row of the step.

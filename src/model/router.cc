@@ -40,6 +40,19 @@ int32_t BestUnchosen(std::span<const float> logits, std::span<const int32_t> cho
   return best;
 }
 
+std::span<const int32_t> GivenFor(const RouterLimits& limits, int64_t step_row,
+                                  const RouterConfig& config) {
+  return limits.experts.subspan(static_cast<size_t>(step_row * config.top_k),
+                                static_cast<size_t>(config.top_k));
+}
+
+// Returns how many there are.
+size_t UseGiven(std::span<const int32_t> given, std::span<int32_t> picks) {
+  size_t k = 0;
+  for (; k < given.size() && given[k] >= 0; ++k) picks[k] = given[k];
+  return k;
+}
+
 void SetGates(std::span<const float> probs, RouterSoftmax softmax, std::span<const int32_t> picks,
               std::span<float> gates) {
   double sum = 0;
@@ -92,10 +105,14 @@ void ChooseExperts(Mat<const float> logits, const RouterConfig& config, const Ro
     std::fill(picks.begin(), picks.end(), -1);
     std::fill(gates.begin(), gates.end(), 0.0f);
     size_t k = 0;
-    for (; k < most; ++k) {
-      const int32_t next = BestUnchosen(row, picks.first(k));
-      if (k > 0 && probs[static_cast<size_t>(next)] < least) break;
-      picks[k] = next;
+    if (!limits.experts.empty()) {
+      k = UseGiven(GivenFor(limits, step_row, config), picks);
+    } else {
+      for (; k < most; ++k) {
+        const int32_t next = BestUnchosen(row, picks.first(k));
+        if (k > 0 && probs[static_cast<size_t>(next)] < least) break;
+        picks[k] = next;
+      }
     }
     SetGates(probs, config.softmax, picks.first(k), gates);
   }

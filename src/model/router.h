@@ -33,6 +33,9 @@ struct RouterLimits {
   std::span<const float> min_prob = {};  // for a row of the step: experts after the first whose
                                          // softmax over all is less are not used
   std::span<const int64_t> rows = {};    // [T] the step's row that a routed row is; empty: the same
+  // [T, k of the config] for the step's rows: the experts to use, in order; -1: none from there on.
+  // Gates are then as if the router had chosen these; the other wishes mean nothing.
+  std::span<const int32_t> experts = {};
 
   // Most experts that a row may use.
   int64_t MaxChoices(const RouterConfig& config) const;

@@ -53,6 +53,28 @@ TEST(ChooseExperts, BreaksTiesTowardsTheLowerExpert) {
   EXPECT_EQ(Experts(Route({{0.0f, -0.0f, -1, -1}}, kTopTwo), 0), (std::vector<int32_t>{0, 1}));
 }
 
+TEST(ChooseExperts, UsesTheExpertsItIsGiven) {
+  const std::vector<int32_t> given = {2, 0, 1, -1, 3, 1};
+  const std::vector<std::vector<float>> rows = {{0, 3, 1, 2}, {5, -1, 4, 4.5f}, {1, 2, 3, 4}};
+  const Routing routing = Route(rows, kTopTwo, {.experts = given});
+  EXPECT_EQ(Experts(routing, 0), (std::vector<int32_t>{2, 0}));
+  EXPECT_EQ(Experts(routing, 1), (std::vector<int32_t>{1, -1}));
+  EXPECT_EQ(Experts(routing, 2), (std::vector<int32_t>{3, 1}));
+  EXPECT_NEAR(routing.gates.row(0)[0], 1 / (1 + std::exp(-1.0)), 1e-7);
+  EXPECT_EQ(Gates(routing, 1), (std::vector<float>{1, 0}));
+  EXPECT_NEAR(routing.gates.row(2)[1], 1 / (1 + std::exp(2.0)), 1e-7);
+  // Probabilities are the router's, and over all experts a given one has its share of them.
+  RouterConfig over_all = kTopTwo;
+  over_all.softmax = RouterSoftmax::kAll;
+  const Routing shares = Route(rows, over_all, {.experts = given});
+  EXPECT_EQ(shares.gates.row(0)[0], shares.probs.row(0)[2]);
+  EXPECT_NEAR(shares.probs.row(2)[3], 1 / (1 + std::exp(-1.0) + std::exp(-2.0) + std::exp(-3.0)),
+              1e-6);
+  const std::vector<int64_t> wanted = {2};
+  const Routing narrow = Route({rows[2]}, kTopTwo, {.rows = wanted, .experts = given});
+  EXPECT_EQ(Experts(narrow, 0), (std::vector<int32_t>{3, 1}));
+}
+
 TEST(ChooseExperts, NeverPrefersNanToANumber) {
   const Routing routing =
       Route({{kNan, -100, kNan, 5}, {kNan, kNan, kNan, 1}, {kNan, kNan, kNan, kNan}}, kTopTwo);

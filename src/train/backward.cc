@@ -79,6 +79,7 @@ void RouterBackward(int64_t layer, const BackwardInput& in, Device& device, Back
   AddGateGradient(a.routing, router.softmax, s.d_gates, s.d_logits);
   AddBalanceGradient(in.router_losses, layer, a.routing, s.d_logits);
   AddZGradient(in.router_losses, a, s.d_logits);
+  AddAnchorGradient(in.router_losses, layer, a.routing, s.d_logits);
   if (router.noise) NoiseBackward(layer, in, s);
   const bool jitter = router.jitter > 0;
   const Mat<float> d_in = jitter ? s.d_router_in : s.d_h;

@@ -26,6 +26,8 @@ void TrainingBatch::Clear() {
   num_sequences = 0;
   reference_log_probs.clear();
   mask.clear();
+  routing.probs.clear();
+  routing.experts.clear();
 }
 
 int64_t TrainingBatch::CountTargets() const {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "formats/safetensors.h"
 
 namespace cadre {
@@ -30,10 +31,16 @@ std::vector<fs::path> Finished(const std::string& folder) {
   return paths;
 }
 
-void RemoveOld(const std::string& folder) {
+std::string NameOf(int64_t step) { return fmt::format("{}{:08}{}", kPrefix, step, kSuffix); }
+
+void RemoveOld(const std::string& folder, const Schedule& schedule) {
   auto paths = Finished(folder);
   std::error_code none;
-  for (size_t i = 0; i + kKept < paths.size(); ++i) fs::remove(paths[i], none);
+  for (size_t i = 0; i + kKept < paths.size(); ++i) {
+    const bool is_stable_end = schedule.kind == ScheduleKind::kWsd &&
+                               paths[i].filename() == NameOf(schedule.stable_until());
+    if (!is_stable_end) fs::remove(paths[i], none);
+  }
   for (const auto& entry : fs::directory_iterator(folder, none)) {
     if (entry.path().filename().string().find(".tmp-") != std::string::npos)
       fs::remove(entry.path(), none);
@@ -70,49 +77,46 @@ RunProgress ParseProgress(const std::string& text, const std::string& name) {
   return progress;
 }
 
-}  // namespace
-
-void TrainingCheckpoints::Save(Trainer& trainer, const std::string& fingerprint,
-                               const RunProgress& progress) const {
-  fs::create_directories(folder_);
-  const std::string path = fmt::format("{}/{}{:08}{}", folder_, kPrefix, trainer.step(), kSuffix);
-  std::map<std::string, std::string> metadata = {{"step", std::to_string(trainer.step())},
-                                                 {"config", fingerprint}};
-  if (progress.best_step > 0) metadata["progress"] = ProgressText(progress);
-  SafetensorsWriter writer(path, metadata);
-  const std::pair<const char*, std::span<float>> arenas[] = {{"weights", trainer.weights()},
-                                                             {"moment1", trainer.moment1()},
-                                                             {"moment2", trainer.moment2()}};
-  for (const auto& [name, values] : arenas) {
-    const int64_t shape[] = {static_cast<int64_t>(values.size())};
-    writer.Declare(name, DType::kF32, shape);
-  }
-  for (const auto& [name, values] : arenas) writer.Append(std::as_bytes(values));
-  writer.Commit();
-  RemoveOld(folder_);
+std::string DecayText(const Schedule& schedule) {
+  return fmt::format("{} {}", schedule.stable_until(), schedule.steps);
 }
 
-bool TrainingCheckpoints::Any() const { return !Finished(folder_).empty(); }
+int64_t IntegerOf(std::string_view text) {
+  int64_t value = -1;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
 
-bool TrainingCheckpoints::Restore(Trainer& trainer, const std::string& fingerprint,
-                                  RunProgress* progress) const {
-  const auto paths = Finished(folder_);
-  if (paths.empty()) return false;
-  const std::string path = paths.back();
-  const auto file = SafetensorsFile::Open(path);
-  const auto& metadata = file.metadata();
-  const auto step_text = metadata.find("step"), config = metadata.find("config");
-  int64_t step = -1;
-  if (step_text != metadata.end()) {
-    const auto& text = step_text->second;
-    std::from_chars(text.data(), text.data() + text.size(), step);
+int64_t StepOf(const std::map<std::string, std::string>& metadata) {
+  const auto step = metadata.find("step");
+  return step == metadata.end() ? -1 : IntegerOf(step->second);
+}
+
+// Whether the steps up to a checkpoint's have the rates that the schedule gives them.
+bool IsOnSchedule(const std::map<std::string, std::string>& metadata, const Schedule& schedule) {
+  const auto decay = metadata.find("decay");
+  if (schedule.kind != ScheduleKind::kWsd || decay == metadata.end() ||
+      decay->second == DecayText(schedule)) {
+    return true;
   }
-  if (step < 0 || config == metadata.end()) throw Error("{}: is not a training checkpoint", path);
+  return StepOf(metadata) <= std::min(IntegerOf(decay->second), schedule.stable_until());
+}
+
+// Throws Error for a file that is no checkpoint of this run.
+void CheckCheckpoint(const SafetensorsFile& file, const std::string& path,
+                     const std::string& fingerprint) {
+  const auto config = file.metadata().find("config");
+  if (StepOf(file.metadata()) < 0 || config == file.metadata().end())
+    throw Error("{}: is not a training checkpoint", path);
   if (config->second != fingerprint) {
     throw Error(
         "{}: was made with another {}; start anew in another --out, or restore that setting", path,
         DifferentKey(fingerprint, config->second));
   }
+}
+
+void RestoreFrom(const SafetensorsFile& file, const std::string& path, Trainer& trainer,
+                 RunProgress* progress) {
   const std::pair<const char*, std::span<float>> arenas[] = {{"weights", trainer.weights()},
                                                              {"moment1", trainer.moment1()},
                                                              {"moment2", trainer.moment2()}};
@@ -124,10 +128,64 @@ bool TrainingCheckpoints::Restore(Trainer& trainer, const std::string& fingerpri
     }
     std::memcpy(values.data(), entry->data.data(), values.size_bytes());
   }
-  trainer.set_step(step);
-  const auto progress_text = metadata.find("progress");
-  if (progress != nullptr && progress_text != metadata.end())
-    *progress = ParseProgress(progress_text->second, path);
+  trainer.set_step(StepOf(file.metadata()));
+  const auto text = file.metadata().find("progress");
+  if (progress != nullptr && text != file.metadata().end())
+    *progress = ParseProgress(text->second, path);
+}
+
+}  // namespace
+
+void TrainingCheckpoints::Save(Trainer& trainer, const std::string& fingerprint,
+                               const RunProgress& progress) const {
+  fs::create_directories(folder_);
+  const std::string path = folder_ + "/" + NameOf(trainer.step());
+  std::map<std::string, std::string> metadata = {{"step", std::to_string(trainer.step())},
+                                                 {"config", fingerprint}};
+  if (progress.best_step > 0) metadata["progress"] = ProgressText(progress);
+  if (schedule_.kind == ScheduleKind::kWsd) metadata["decay"] = DecayText(schedule_);
+  SafetensorsWriter writer(path, metadata);
+  const std::pair<const char*, std::span<float>> arenas[] = {{"weights", trainer.weights()},
+                                                             {"moment1", trainer.moment1()},
+                                                             {"moment2", trainer.moment2()}};
+  for (const auto& [name, values] : arenas) {
+    const int64_t shape[] = {static_cast<int64_t>(values.size())};
+    writer.Declare(name, DType::kF32, shape);
+  }
+  for (const auto& [name, values] : arenas) writer.Append(std::as_bytes(values));
+  writer.Commit();
+  RemoveOld(folder_, schedule_);
+}
+
+bool TrainingCheckpoints::Any() const { return !Finished(folder_).empty(); }
+
+bool TrainingCheckpoints::Restore(Trainer& trainer, const std::string& fingerprint,
+                                  RunProgress* progress) const {
+  const auto paths = Finished(folder_);
+  if (paths.empty()) return false;
+  size_t left = paths.size();
+  while (left > 0) {
+    const auto file = SafetensorsFile::Open(paths[left - 1]);
+    CheckCheckpoint(file, paths[left - 1], fingerprint);
+    if (IsOnSchedule(file.metadata(), schedule_)) {
+      RestoreFrom(file, paths[left - 1], trainer, progress);
+      break;
+    }
+    --left;
+  }
+  if (left == 0) {
+    throw Error(
+        "{}: was made in another decay of the learning rate, or beyond step {}, where it now "
+        "begins, "
+        "and none from before is left; restore train.steps and train.decay_steps, or start anew in "
+        "another --out",
+        paths.back().string(), schedule_.stable_until());
+  }
+  if (left == paths.size()) return true;
+  log::info("the decay of the learning rate is another now: step {} comes after step {}",
+            trainer.step() + 1, trainer.step());
+  for (; left < paths.size(); ++left) fs::remove(paths[left]);
+  if (progress != nullptr) *progress = {};
   return true;
 }
 

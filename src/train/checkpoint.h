@@ -6,6 +6,7 @@
 #include <limits>
 #include <string>
 
+#include "train/schedule.h"
 #include "train/trainer.h"
 
 namespace cadre {
@@ -19,16 +20,20 @@ struct RunProgress {
 
 class TrainingCheckpoints {
  public:
-  // `folder` is made when the first checkpoint is written.
-  explicit TrainingCheckpoints(std::string folder) : folder_(std::move(folder)) {}
+  // `folder` is made when the first checkpoint is written. Of the schedule, only that of kWsd
+  // matters.
+  explicit TrainingCheckpoints(std::string folder, const Schedule& schedule = {})
+      : folder_(std::move(folder)), schedule_(schedule) {}
 
-  // Writes step-NNNNNNNN.safetensors, then removes all but the newest two, and what killed runs
-  // left unfinished.
+  // Writes step-NNNNNNNN.safetensors, then removes all but the newest two and the one at the end of
+  // the schedule's stable phase, and what killed runs left unfinished.
   void Save(Trainer& trainer, const std::string& fingerprint,
             const RunProgress& progress = {}) const;
 
-  // Restores the newest checkpoint; false when there is none. Throws Error when it was made with
-  // another fingerprint or does not fit the trainer's model.
+  // Restores the newest checkpoint; false when there is none. Where the schedule's decay is another
+  // than that it was made in, the newest from before both decays; those behind it are removed, and
+  // validations count from new. Throws Error when it was made with another fingerprint or does not
+  // fit the trainer's model, and when no such checkpoint is left.
   bool Restore(Trainer& trainer, const std::string& fingerprint,
                RunProgress* progress = nullptr) const;
 
@@ -36,6 +41,7 @@ class TrainingCheckpoints {
 
  private:
   std::string folder_;
+  Schedule schedule_;
 };
 
 }  // namespace cadre

@@ -89,6 +89,72 @@ TEST_F(Checkpoints, KeepTheNewestTwo) {
   EXPECT_EQ(other.trainer.step(), 100);
 }
 
+// Of WSD: a run of `steps` whose rate falls from step `stable` on.
+Schedule Falling(int64_t stable, int64_t steps) {
+  return {.warmup_steps = 0,
+          .steps = steps,
+          .kind = ScheduleKind::kWsd,
+          .decay_steps = steps - stable,
+          .decay = DecayShape::kLinear};
+}
+
+class Decays : public Checkpoints {
+ protected:
+  void SaveAll(const std::vector<int64_t>& steps, const Schedule& schedule) const {
+    TinyRun run;
+    for (const int64_t step : steps) {
+      run.trainer.set_step(step);
+      TrainingCheckpoints(path_, schedule)
+          .Save(run.trainer, kFingerprint, {.best_score = 1, .best_step = 3});
+    }
+  }
+  int64_t Restored(const Schedule& schedule, RunProgress* progress = nullptr) const {
+    TinyRun run;
+    TrainingCheckpoints(path_, schedule).Restore(run.trainer, kFingerprint, progress);
+    return run.trainer.step();
+  }
+};
+
+TEST_F(Decays, KeepTheEndOfTheStablePhase) {
+  SaveAll({40, 60, 80, 90, 95, 100}, Falling(80, 100));
+  EXPECT_THAT(Files(), ElementsAre("step-00000080.safetensors", "step-00000095.safetensors",
+                                   "step-00000100.safetensors"));
+}
+
+TEST_F(Decays, GoOnWithoutAChange) {
+  SaveAll({80, 90}, Falling(80, 100));
+  RunProgress progress;
+  EXPECT_EQ(Restored(Falling(80, 100), &progress), 90);
+  EXPECT_EQ(progress.best_step, 3);
+}
+
+TEST_F(Decays, GoBackToWhereAnotherDecayIsTheSame) {
+  SaveAll({80, 90, 100}, Falling(80, 100));
+  RunProgress progress;
+  EXPECT_EQ(Restored(Falling(150, 200), &progress), 80);
+  EXPECT_EQ(progress.best_step, 0);  // of weights that are no more
+  EXPECT_THAT(Files(), ElementsAre("step-00000080.safetensors"));
+  EXPECT_EQ(Restored(Falling(150, 200)), 80);
+}
+
+TEST_F(Decays, GoOnFromTheStablePhaseWithAnyDecayToCome) {
+  SaveAll({40, 60}, Falling(80, 100));
+  RunProgress progress;
+  EXPECT_EQ(Restored(Falling(60, 65), &progress), 60);
+  EXPECT_EQ(progress.best_step, 3);
+  EXPECT_EQ(Restored(Falling(50, 65)), 40);
+}
+
+TEST_F(Decays, RefuseADecayThatShouldHaveBegun) {
+  SaveAll({60, 70}, Falling(80, 100));
+  TinyRun run;
+  EXPECT_THAT(ErrorOf([&] {
+                TrainingCheckpoints(path_, Falling(50, 80)).Restore(run.trainer, kFingerprint);
+              }),
+              AllOf(HasSubstr("beyond step 50"), HasSubstr("train.decay_steps")));
+  EXPECT_EQ(Files().size(), 2u);
+}
+
 TEST_F(Checkpoints, RemoveWhatKilledRunsLeft) {
   TinyRun run;
   fs::create_directories(path_);

@@ -72,7 +72,7 @@ std::vector<std::string> StringsOf(const Json& value, const std::string& where) 
 
 std::string ReadConfig(const std::vector<ConfigKey>& keys, const Json& json,
                        const std::vector<std::string>& settings, const std::string& name,
-                       const char* help) {
+                       const char* help, std::string* given) {
   if (!json.is_object()) throw Error("{}: must hold a JSON object", name);
   std::set<std::string> known;
   for (const auto& key : keys) known.insert(key.name);
@@ -90,6 +90,7 @@ std::string ReadConfig(const std::vector<ConfigKey>& keys, const Json& json,
     key.read(*found, fmt::format("{}: {}", name, key.name));
     if (key.is_fixed) shaping[key.name] = *found;
   }
+  if (given != nullptr) *given = flat.dump(-1, ' ', false, Json::error_handler_t::replace);
   return shaping.dump();
 }
 

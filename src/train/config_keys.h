@@ -37,10 +37,10 @@ std::vector<std::string> StringsOf(const Json& value, const std::string& where);
 
 // Reads the file's object and the settings into the keys' fields; a setting's value is JSON, or
 // else a string. Returns the fingerprint: all fixed keys that were given, as canonical JSON. `help`
-// is the command that lists the keys.
+// is the command that lists the keys. `given` gets all keys that were given, fixed or not.
 std::string ReadConfig(const std::vector<ConfigKey>& keys, const Json& json,
                        const std::vector<std::string>& settings, const std::string& name,
-                       const char* help);
+                       const char* help, std::string* given = nullptr);
 
 // Key and what it means with its default, in order.
 std::vector<std::pair<std::string, std::string>> Documented(const std::vector<ConfigKey>& keys);

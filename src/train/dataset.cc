@@ -1,19 +1,14 @@
 #include "train/dataset.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/error.h"
-#include "base/random.h"
 #include "train/documents.h"
 
 namespace cadre {
 namespace {
 
 constexpr size_t kEncodeTogether = 512;  // documents in memory as text at a time
-
-// Streams of the run's seed; model weights take the low ones.
-constexpr uint64_t kShuffleStream = uint64_t{1} << 40;
 
 }  // namespace
 
@@ -50,54 +45,14 @@ Dataset::Dataset(const std::vector<std::string>& files, const Tokenizer& tokeniz
   encode();
   if (segments_.empty())
     throw Error("{}: holds no text to train on", files.empty() ? "data" : files.front());
-  first_target_.push_back(0);
-  for (const auto& segment : segments_)
-    first_target_.push_back(first_target_.back() + segment.targets);
-}
-
-const std::vector<uint32_t>& Dataset::EpochOrder(int64_t epoch, uint64_t seed) const {
-  if (epoch == epoch_ && seed == epoch_seed_) return order_;
-  order_.resize(segments_.size());
-  std::iota(order_.begin(), order_.end(), 0);
-  Random random(seed, kShuffleStream + static_cast<uint64_t>(epoch));
-  for (size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random.NextBelow(i)]);
-  first_target_of_shuffled_.assign(1, 0);
-  for (const uint32_t s : order_) {
-    first_target_of_shuffled_.push_back(first_target_of_shuffled_.back() + segments_[s].targets);
-  }
-  epoch_ = epoch;
-  epoch_seed_ = seed;
-  return order_;
-}
-
-void Dataset::FillBatch(int64_t step, int64_t batch_tokens, uint64_t seed,
-                        TrainingBatch& batch) const {
-  batch.Clear();
-  int64_t at = step * batch_tokens;
-  const int64_t end = at + batch_tokens;
-  while (at < end) {
-    const int64_t epoch = at / tokens_per_epoch();
-    const auto& order = EpochOrder(epoch, seed);
-    const auto& offsets = EpochOffsets();
-    const int64_t in_epoch = at - epoch * tokens_per_epoch();
-    const auto after = std::upper_bound(offsets.begin(), offsets.end(), in_epoch);
-    const auto index = static_cast<size_t>(after - offsets.begin()) - 1;
-    const Segment& segment = segments_[order[index]];
-    const int64_t skipped = in_epoch - offsets[index];
-    const int64_t count = std::min(segment.targets - skipped, end - at);
-    batch.AddSequence({tokens_.data() + segment.begin + skipped, static_cast<size_t>(count) + 1});
-    at += count;
-  }
+  for (const auto& segment : segments_) tokens_per_epoch_ += segment.targets;
 }
 
 size_t Dataset::FillInOrder(size_t segment, int64_t batch_tokens, TrainingBatch& batch) const {
   batch.Clear();
   while (segment < segments_.size()) {
-    const Segment& s = segments_[segment];
-    if (!batch.ids.empty() && static_cast<int64_t>(batch.ids.size()) + s.targets > batch_tokens)
-      break;
-    batch.AddSequence({tokens_.data() + s.begin, static_cast<size_t>(s.targets) + 1});
-    ++segment;
+    if (!batch.ids.empty() && std::ssize(batch.ids) + SegmentTargets(segment) > batch_tokens) break;
+    batch.AddSequence(Segment(segment++));
   }
   return segment;
 }

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "model/testing.h"
 #include "text/testing.h"
+#include "train/token_stream.h"
 
 namespace cadre {
 namespace {
@@ -67,15 +68,23 @@ class DatasetTest : public ::testing::Test {
     for (const auto& pair : pairs) ++counts[pair];
     return counts;
   }
+  // A step of the endless stream of one data set, in one batch.
+  static TrainingBatch Step(const Dataset& data, int64_t step, int64_t batch_tokens,
+                            uint64_t seed) {
+    std::vector<TrainingBatch> batches;
+    TokenStream({{"all", &data}}, batch_tokens, seed).FillBatches(step, 1 << 20, batches);
+    return batches.at(0);
+  }
   // The first `count` pairs of the endless stream.
   static std::vector<Pair> Stream(const Dataset& data, int64_t count, int64_t batch_tokens,
                                   uint64_t seed) {
     std::vector<Pair> stream;
-    TrainingBatch batch;
+    TokenStream tokens({{"all", &data}}, batch_tokens, seed);
+    std::vector<TrainingBatch> batches;
     for (int64_t step = 0; std::ssize(stream) < count; ++step) {
-      data.FillBatch(step, batch_tokens, seed, batch);
-      for (size_t i = 0; i < batch.ids.size(); ++i)
-        stream.emplace_back(batch.ids[i], batch.targets[i]);
+      tokens.FillBatches(step, 1 << 20, batches);
+      for (size_t i = 0; i < batches.at(0).ids.size(); ++i)
+        stream.emplace_back(batches[0].ids[i], batches[0].targets[i]);
     }
     stream.resize(static_cast<size_t>(count));
     return stream;
@@ -101,10 +110,9 @@ TEST_F(DatasetTest, CountsWhatItHolds) {
 
 TEST_F(DatasetTest, BatchesHaveExactlyTheTokensAskedFor) {
   const Dataset data = Open(16);
-  TrainingBatch batch;
   for (const int64_t batch_tokens : {1, 7, 64, 5000}) {
     for (int64_t step = 0; step < 5; ++step) {
-      data.FillBatch(step, batch_tokens, 3, batch);
+      const TrainingBatch batch = Step(data, step, batch_tokens, 3);
       ASSERT_EQ(std::ssize(batch.ids), batch_tokens);
       ASSERT_EQ(std::ssize(batch.targets), batch_tokens);
       ASSERT_EQ(std::ssize(batch.positions), batch_tokens);
@@ -116,9 +124,8 @@ TEST_F(DatasetTest, BatchesHaveExactlyTheTokensAskedFor) {
 
 TEST_F(DatasetTest, SequencesStartAtPositionZeroAndRunOn) {
   const Dataset data = Open(16);
-  TrainingBatch batch;
   for (int64_t step = 0; step < 20; ++step) {
-    data.FillBatch(step, 50, 3, batch);
+    const TrainingBatch batch = Step(data, step, 50, 3);
     int32_t sequence = -1;
     for (size_t i = 0; i < batch.ids.size(); ++i) {
       if (batch.positions[i] == 0) {
@@ -159,8 +166,7 @@ TEST_F(DatasetTest, EpochsAndSeedsHaveOrdersOfTheirOwn) {
 TEST_F(DatasetTest, BatchesAreAFunctionOfStepAndSeedAlone) {
   const Dataset data = Open(16);
   const auto fill = [&](int64_t step, uint64_t seed) {
-    TrainingBatch batch;
-    data.FillBatch(step, 64, seed, batch);
+    const TrainingBatch batch = Step(data, step, 64, seed);
     return std::tuple(batch.ids, batch.targets, batch.positions, batch.sequence_of_row);
   };
   const int64_t far = 5 * data.tokens_per_epoch() / 64;
@@ -170,9 +176,7 @@ TEST_F(DatasetTest, BatchesAreAFunctionOfStepAndSeedAlone) {
   EXPECT_EQ(fill(0, 2), other_seed);
   EXPECT_NE(first, other_seed);
   const Dataset again = Open(16);
-  TrainingBatch batch;
-  again.FillBatch(far, 64, 1, batch);
-  EXPECT_EQ(batch.ids, std::get<0>(later));
+  EXPECT_EQ(Step(again, far, 64, 1).ids, std::get<0>(later));
 }
 
 TEST_F(DatasetTest, TheStreamDoesNotDependOnTheBatchSize) {

@@ -51,6 +51,30 @@ void SumRows(const LayerActivations& a, const RouterLosses& losses, LayerSums& s
   }
 }
 
+std::span<const float> TargetsOf(const RouterLosses& losses, int64_t layer, int64_t row,
+                                 Mat<const float> probs) {
+  const auto experts = static_cast<size_t>(probs.cols);
+  const auto begin = static_cast<size_t>(layer * probs.rows + row) * experts;
+  CADRE_CHECK(begin + experts <= losses.targets.size());
+  return losses.targets.subspan(begin, experts);
+}
+
+// KL(targets || softmax over all) over the rows that count.
+double SumDivergences(const LayerActivations& a, const RouterLosses& losses, int64_t layer) {
+  double sum = 0;
+  for (int64_t t = 0; t < a.routing.probs.rows; ++t) {
+    if (!losses.Counts(t)) continue;
+    const auto targets = TargetsOf(losses, layer, t, a.routing.probs);
+    const auto logits = a.router_logits.row_span(t);
+    const double lse = LogSumExp(logits);
+    for (size_t e = 0; e < targets.size(); ++e) {
+      const auto p = static_cast<double>(targets[e]);
+      if (p > 0) sum += p * (std::log(p) - (static_cast<double>(logits[e]) - lse));
+    }
+  }
+  return sum;
+}
+
 double DropRate(const LayerActivations& a) {
   int64_t choices = 0;
   for (int64_t t = 0; t < a.routing.experts.rows; ++t) {
@@ -87,13 +111,15 @@ double MeanVariation(size_t num_layers, size_t num_experts, double coefficient,
 }  // namespace
 
 RouterLosses ComputeRouterLosses(Activations& activations, const ModelConfig& config,
-                                 const RouterLossConfig& settings, std::span<const uint8_t> mask) {
+                                 const RouterLossConfig& settings, std::span<const uint8_t> mask,
+                                 std::span<const float> anchor_targets) {
   const auto num_experts = static_cast<size_t>(config.router.num_experts);
   const auto num_layers = static_cast<size_t>(config.num_layers);
   const size_t size = num_layers * num_experts;
   RouterLosses losses;
   losses.config = config.router.dense() ? RouterLossConfig{} : settings;
   losses.mask = mask;
+  losses.targets = anchor_targets;
   losses.layer_load.assign(size, 0);
   std::vector<double> first_load(size, 0), probs(size, 0), importance(size, 0), load(size, 0);
   for (size_t l = 0; l < num_layers; ++l) {
@@ -110,6 +136,10 @@ RouterLosses ComputeRouterLosses(Activations& activations, const ModelConfig& co
     losses.z += sums.squared_log_sums / rows / static_cast<double>(num_layers);
     losses.rows += sums.rows;
     losses.drop_rate.push_back(DropRate(a));
+    if (losses.config.anchor_coefficient != 0) {
+      losses.anchor += SumDivergences(a, losses, static_cast<int64_t>(l)) / rows /
+                       static_cast<double>(num_layers);
+    }
     if (losses.config.load_coefficient != 0)
       AddSmoothLoad(a, config.router.noise_floor, losses, slice(load));
   }
@@ -128,7 +158,7 @@ RouterLosses ComputeRouterLosses(Activations& activations, const ModelConfig& co
   }
   if (c.load_coefficient != 0)
     losses.load = MeanVariation(num_layers, num_experts, c.load_coefficient, load, losses.d_load);
-  losses.total = c.balance_coefficient * losses.balance +
+  losses.total = c.anchor_coefficient * losses.anchor + c.balance_coefficient * losses.balance +
                  c.importance_coefficient * losses.importance + c.load_coefficient * losses.load +
                  c.z_coefficient * losses.z;
   return losses;
@@ -202,6 +232,21 @@ void AddZGradient(const RouterLosses& losses, const LayerActivations& a, Mat<flo
     float* row = d_logits.row(t);
     for (int64_t e = 0; e < d_logits.cols; ++e)
       row[e] += static_cast<float>(scale * lse * static_cast<double>(probs[e]));
+  }
+}
+
+void AddAnchorGradient(const RouterLosses& losses, int64_t layer, const Routing& routing,
+                       Mat<float> d_logits) {
+  if (losses.config.anchor_coefficient == 0 || losses.rows == 0) return;
+  const double scale = losses.config.anchor_coefficient / static_cast<double>(losses.rows);
+  for (int64_t t = 0; t < d_logits.rows; ++t) {
+    if (!losses.Counts(t)) continue;
+    const auto targets = TargetsOf(losses, layer, t, routing.probs);
+    const float* probs = routing.probs.row(t);
+    float* row = d_logits.row(t);
+    for (size_t e = 0; e < targets.size(); ++e)
+      row[e] += static_cast<float>(
+          scale * (static_cast<double>(probs[e]) - static_cast<double>(targets[e])));
   }
 }
 

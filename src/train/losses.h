@@ -36,7 +36,8 @@ struct RouterLossConfig {
   BalanceScope balance_scope = BalanceScope::kLayer;
   double importance_coefficient = 0;  // CV^2 of the summed gates (arXiv 1701.06538 eq. 7)
   double load_coefficient = 0;        // CV^2 of the smooth load (appendix A); needs the noise
-  double z_coefficient = 0;  // mean of logsumexp(logits)^2 (ST-MoE, arXiv 2202.08906 eq. 5)
+  double z_coefficient = 0;       // mean of logsumexp(logits)^2 (ST-MoE, arXiv 2202.08906 eq. 5)
+  double anchor_coefficient = 0;  // mean of KL(targets || softmax over all); needs targets
 };
 
 struct RouterLosses {
@@ -45,6 +46,7 @@ struct RouterLosses {
   double importance = 0;
   double load = 0;
   double z = 0;
+  double anchor = 0;               // nats
   std::vector<double> layer_load;  // [layers * E] choices of each expert per row of its layer
   std::vector<double> drop_rate;   // [layers] share of the choices that found their expert full
 
@@ -52,6 +54,7 @@ struct RouterLosses {
   RouterLossConfig config;
   std::span<const uint8_t> mask;     // [T]; empty: every row counts
   int64_t rows = 0;                  // that count, of all layers
+  std::span<const float> targets;    // [layers, T, E] of the anchor
   std::vector<double> f;             // [layers * E] as each layer's gradient meets it
   std::vector<double> d_importance;  // [layers * E] d total / d summed gates; empty: no such loss
   std::vector<double> d_load;        // [layers * E] d total / d smooth load; empty: no such loss
@@ -60,10 +63,11 @@ struct RouterLosses {
 };
 
 // Of a step whose FFNs were computed for every row. mask: [T], 0 for rows that no loss shall see
-// (padding), which must outlive the result; empty for none. A dense model has no such losses.
+// (padding), which must outlive the result; empty for none. anchor_targets: [layers, T, E]
+// probabilities, which must outlive it too. A dense model has no such losses.
 RouterLosses ComputeRouterLosses(Activations& activations, const ModelConfig& config,
-                                 const RouterLossConfig& losses,
-                                 std::span<const uint8_t> mask = {});
+                                 const RouterLossConfig& losses, std::span<const uint8_t> mask = {},
+                                 std::span<const float> anchor_targets = {});
 
 // What the importance loss adds to d_gates [T, k].
 void AddImportanceGradient(const RouterLosses& losses, int64_t layer, const Routing& routing,
@@ -78,5 +82,9 @@ void AddGateGradient(const Routing& routing, RouterSoftmax softmax, Mat<const fl
 void AddBalanceGradient(const RouterLosses& losses, int64_t layer, const Routing& routing,
                         Mat<float> d_logits);
 void AddZGradient(const RouterLosses& losses, const LayerActivations& a, Mat<float> d_logits);
+
+// And the anchor.
+void AddAnchorGradient(const RouterLosses& losses, int64_t layer, const Routing& routing,
+                       Mat<float> d_logits);
 
 }  // namespace cadre

@@ -1,5 +1,6 @@
 #include "train/pretrain.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <numbers>
 
@@ -11,24 +12,19 @@
 #include "text/tokenizer_trainer.h"
 #include "train/dataset.h"
 #include "train/documents.h"
+#include "train/token_stream.h"
 
 namespace cadre {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> InFolder(const std::string& folder,
-                                  const std::vector<std::string>& files) {
-  std::vector<std::string> paths;
-  for (const auto& file : files) paths.push_back((fs::path(folder) / file).string());
-  return paths;
-}
-
 Vocabulary LearnVocabulary(const TrainConfig& config, int num_threads) {
   log::info("learning a tokenizer of {} pieces", config.tokenizer_vocab);
   std::vector<std::string> documents;
-  for (const auto& file : InFolder(config.data_folder, config.train_files)) {
-    ReadDocuments(file, [&](std::string text) { documents.push_back(std::move(text)); });
+  for (const auto& source : config.train) {
+    for (const auto& file : PathsOf(source, config.data_folder))
+      ReadDocuments(file, [&](std::string text) { documents.push_back(std::move(text)); });
   }
   TokenizerTrainerConfig trainer;
   trainer.vocab_size = static_cast<int32_t>(config.tokenizer_vocab);
@@ -51,24 +47,54 @@ Tokenizer RunTokenizer(const TrainConfig& config, const std::string& out, int nu
   return Tokenizer(ReadSentencePieceModel(MappedFile(kept).bytes(), kept), kept);
 }
 
-struct ValidationGroup {
+struct NamedData {
   std::string name;
+  double weight = 0;
   Dataset data;
 };
+
+std::vector<NamedData> ReadAll(const std::vector<DataSource>& sources, const TrainConfig& config,
+                               const Tokenizer& tokenizer, ThreadPool& threads) {
+  std::vector<NamedData> all;
+  for (const auto& source : sources) {
+    all.push_back(
+        {source.name, source.weight,
+         Dataset(PathsOf(source, config.data_folder), tokenizer, config.segment_tokens, threads)});
+  }
+  return all;
+}
+
+std::vector<DataSource> ValidationSources(const TrainConfig& config) {
+  std::vector<DataSource> sources;
+  for (const auto& [name, files] : config.valid_files) sources.push_back({name, files});
+  return sources;
+}
+
+std::vector<TokenStream::Source> StreamSources(const std::vector<NamedData>& data) {
+  std::vector<TokenStream::Source> sources;
+  for (const auto& source : data) sources.push_back({source.name, &source.data, source.weight});
+  return sources;
+}
 
 class PretrainTask : public Task {
  public:
   PretrainTask(const TrainConfig& config, const Tokenizer& tokenizer, ThreadPool& threads)
-      : config_(config), data_(Read(config.train_files, tokenizer, threads)) {
-    for (const auto& [name, files] : config.valid_files)
-      groups_.push_back({name, Read(files, tokenizer, threads)});
+      : config_(config),
+        data_(ReadAll(config.train, config, tokenizer, threads)),
+        groups_(ReadAll(ValidationSources(config), config, tokenizer, threads)),
+        stream_(StreamSources(data_), config.batch_tokens, config.seed) {}
+
+  void LogData() const {
+    for (const auto& source : data_) {
+      const auto tokens = static_cast<double>(source.data.tokens_per_epoch());
+      log::info("{}: {} documents, {:.2f} M tokens, {:.2f} bytes per token", source.name,
+                source.data.num_documents(), tokens / 1e6,
+                static_cast<double>(source.data.text_bytes()) / tokens);
+    }
   }
 
-  const Dataset& data() const { return data_; }
-
   void FillBatches(int64_t step, std::vector<TrainingBatch>& batches) override {
-    batches.resize(1);
-    data_.FillBatch(step, config_.batch_tokens, config_.seed, batches[0]);
+    stream_.FillBatches(step, config_.micro_tokens, batches);
     tokens_ = (step + 1) * config_.batch_tokens;
   }
 
@@ -76,6 +102,9 @@ class PretrainTask : public Task {
 
   void AddMetrics(const StepResult& result, OrderedJson& line) override {
     line["tokens"] = tokens_;
+    line["epoch"] = stream_.Epochs();
+    for (size_t s = 0; data_.size() > 1 && s < data_.size(); ++s)
+      line["tokens_of"][data_[s].name] = stream_.TokensOf(s);
     line["cross_entropy"] = result.objective;
   }
 
@@ -89,22 +118,17 @@ class PretrainTask : public Task {
   }
 
  private:
-  Dataset Read(const std::vector<std::string>& files, const Tokenizer& tokenizer,
-               ThreadPool& threads) const {
-    return Dataset(InFolder(config_.data_folder, files), tokenizer, config_.segment_tokens,
-                   threads);
-  }
-
   // Loss and bits per byte of the first validate_tokens (all of them where that is 0, or in the
   // end). To `score` is added the loss of the first validate_tokens.
-  OrderedJson ValidateGroup(Trainer& trainer, const ValidationGroup& group, bool is_last,
+  OrderedJson ValidateGroup(Trainer& trainer, const NamedData& group, bool is_last,
                             double& score) const {
     double nats = 0;
     int64_t targets = 0;
     std::optional<double> first_loss;
     TrainingBatch batch;
+    const int64_t rows = std::min(config_.batch_tokens, config_.micro_tokens);
     for (size_t segment = 0; segment < group.data.num_segments();) {
-      segment = group.data.FillInOrder(segment, config_.batch_tokens, batch);
+      segment = group.data.FillInOrder(segment, rows, batch);
       nats += trainer.Evaluate(batch);
       targets += static_cast<int64_t>(batch.ids.size());
       if (config_.validate_tokens == 0 || targets < config_.validate_tokens) continue;
@@ -121,8 +145,9 @@ class PretrainTask : public Task {
   }
 
   const TrainConfig& config_;
-  Dataset data_;
-  std::vector<ValidationGroup> groups_;
+  std::vector<NamedData> data_;
+  std::vector<NamedData> groups_;
+  TokenStream stream_;  // of data_
   CrossEntropy objective_;
   int64_t tokens_ = 0;
 };
@@ -140,13 +165,10 @@ bool Pretrain(const TrainConfig& config, const RunControl& options, Device& devi
   PretrainTask task(config, tokenizer, device.threads());
   Trainer trainer(model, config.optimiser, device, ops);
   trainer.Initialise(config.seed, config.init_sigma);
-  const auto tokens = static_cast<double>(task.data().tokens_per_epoch());
-  log::info(
-      "{} documents, {:.2f} M tokens, {:.2f} bytes per token; {:.2f} M parameters, {:.2f} M active",
-      task.data().num_documents(), tokens / 1e6,
-      static_cast<double>(task.data().text_bytes()) / tokens,
-      static_cast<double>(model.TotalParameters()) / 1e6,
-      static_cast<double>(model.ActiveParameters()) / 1e6);
+  task.LogData();
+  log::info("{:.2f} M parameters, {:.2f} M active",
+            static_cast<double>(model.TotalParameters()) / 1e6,
+            static_cast<double>(model.ActiveParameters()) / 1e6);
   return Run(trainer, task, config, {tokenizer, ""}, options, device.threads());
 }
 

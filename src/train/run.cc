@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "base/atomic_file.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/folders.h"
@@ -13,16 +14,18 @@
 #include "model/save.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
+#include "train/report.h"
 #include "train/router_health.h"
 
 namespace cadre {
 namespace {
 
-double Rounded(double value, double unit) { return std::round(value / unit) * unit; }
+// To `parts` of one.
+double Rounded(double value, double parts) { return std::round(value * parts) / parts; }
 
 OrderedJson Rounded(const std::vector<double>& values) {
   OrderedJson list = OrderedJson::array();
-  for (const double value : values) list.push_back(Rounded(value, 1e-4));
+  for (const double value : values) list.push_back(Rounded(value, 1e4));
   return list;
 }
 
@@ -33,7 +36,7 @@ OrderedJson ExpertLoads(const StepResult& result, const RouterConfig& router) {
   for (size_t l = 0; l < result.layer_load.size(); l += num_experts) {
     OrderedJson layer = OrderedJson::array();
     for (size_t e = 0; e < num_experts; ++e) {
-      layer.push_back(Rounded(result.layer_load[l + e] / static_cast<double>(router.top_k), 1e-4));
+      layer.push_back(Rounded(result.layer_load[l + e] / static_cast<double>(router.top_k), 1e4));
     }
     loads.push_back(std::move(layer));
   }
@@ -72,7 +75,7 @@ class Steps {
         text_(text),
         options_(options),
         threads_(threads),
-        checkpoints_(options.out + "/checkpoints") {}
+        checkpoints_(options.out + "/checkpoints", config.schedule) {}
 
   bool Go() {
     checkpoints_.Restore(trainer_, config_.fingerprint, &progress_);
@@ -82,25 +85,36 @@ class Steps {
     }
     log::info("step {} of {}", trainer_.step(), config_.steps);
     const bool begins = trainer_.step() == 0;
-    MetricsLog metrics(options_.out + "/metrics.jsonl", begins ? -1 : trainer_.step(),
-                       options_.on_metrics);
+    SaveSettings();
+    const std::string path = options_.out + "/metrics.jsonl";
+    MetricsLog metrics(path, begins ? -1 : trainer_.step(), options_.on_metrics);
+    record_ = ReadRunRecord(path);
     if (begins && task_.MeasuresBeginning()) {
-      if (auto validation = task_.Validate(trainer_, false))
-        metrics.Write({{"step", 0}, {"valid", std::move(validation->figures)}});
+      if (auto validation = task_.Validate(trainer_, false)) {
+        OrderedJson line{{"step", 0}};
+        line["score"] = validation->score;
+        line["valid"] = std::move(validation->figures);
+        metrics.Write(line);
+        record_.Add(line);
+      }
     }
     Progress progress(config_.name, config_.steps, trainer_.step());
     while (trainer_.step() < config_.steps && !OutOfPatience()) {
       OrderedJson line = Step();
       const bool is_last = trainer_.step() == config_.steps;
-      if (is_last || trainer_.step() % config_.validate_every == 0) Validate(is_last, line);
+      const bool validates = is_last || trainer_.step() % config_.validate_every == 0;
+      if (validates) Validate(is_last, line);
       metrics.Write(line);
+      for (const auto& sentence : record_.Add(line))
+        log::warn("step {}: {}", trainer_.step(), sentence);
       progress.Update(trainer_.step(),
                       fmt::format("loss {:.3f}  {:.0f} tokens/s", line["loss"].get<double>(),
                                   line["tokens_per_s"].get<double>()));
       const bool ends = is_last || OutOfPatience();
       const bool stop = options_.stop != nullptr && options_.stop->load();
-      if (ends || stop || trainer_.step() % config_.checkpoint_every == 0)
-        checkpoints_.Save(trainer_, config_.fingerprint, progress_);
+      const bool saves = ends || stop || IsCheckpointed(trainer_.step());
+      if (saves) checkpoints_.Save(trainer_, config_.fingerprint, progress_);
+      if (saves || validates) SaveReport();
       if (stop && !ends) return false;
     }
     if (OutOfPatience()) {
@@ -114,6 +128,32 @@ class Steps {
  private:
   bool OutOfPatience() const {
     return config_.patience > 0 && progress_.worse_since >= config_.patience;
+  }
+
+  bool IsCheckpointed(int64_t step) const {
+    const Schedule& schedule = config_.schedule;
+    return step % config_.checkpoint_every == 0 ||
+           (schedule.kind == ScheduleKind::kWsd && step == schedule.stable_until());
+  }
+
+  // What the run is told, for whoever reads its folder; `cadre train --config` takes it.
+  void SaveSettings() {
+    settings_ = config_.given.empty() ? Json::object() : ParseJson(config_.given, "settings");
+    settings_["name"] = config_.name;
+    settings_["seed"] = config_.seed;
+    settings_["train.steps"] = config_.steps;
+    WriteFileAtomically(options_.out + "/config.json",
+                        settings_.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  }
+
+  // A report that cannot be written ends no run: what a run cannot do without, checkpoints and
+  // record, say so themselves.
+  void SaveReport() {
+    try {
+      WriteFileAtomically(options_.out + "/report.html", ReportPage(record_, settings_));
+    } catch (const Error& error) {
+      log::warn("{}", error.what());
+    }
   }
 
   OrderedJson Step() {
@@ -132,7 +172,7 @@ class Steps {
     line["balance"] = result.balance;
     line["lr"] = lr;
     line["grad_norm"] = result.grad_norm;
-    line["tokens_per_s"] = Rounded(static_cast<double>(result.rows) / watch.Seconds(), 0.1);
+    line["tokens_per_s"] = Rounded(static_cast<double>(result.rows) / watch.Seconds(), 10);
     const RouterConfig& router = trainer_.model().config.router;
     line["expert_load"] = ExpertLoads(result, router);
     if (!router.dense()) WatchRouters(router, result, line);
@@ -148,17 +188,17 @@ class Steps {
     if (result.importance != 0) line["importance"] = result.importance;
     if (result.load != 0) line["load"] = result.load;
     if (result.z != 0) line["z"] = result.z;
+    if (trainer_.optimiser().anchor_coefficient != 0) line["anchor"] = result.anchor;
     if (!health.well()) {
       line["dead_experts"] = health.dead;
       line["collapsed_layers"] = health.collapsed;
     }
-    for (const auto& sentence : alarm_.Watch(health))
-      log::warn("step {}: {}", trainer_.step(), sentence);
   }
 
   void Validate(bool is_last, OrderedJson& line) {
     auto validation = task_.Validate(trainer_, is_last);
     if (!validation) return;
+    line["score"] = validation->score;
     line["valid"] = std::move(validation->figures);
     if (!(validation->score < progress_.best_score)) {
       ++progress_.worse_since;
@@ -188,7 +228,8 @@ class Steps {
   ThreadPool& threads_;
   TrainingCheckpoints checkpoints_;
   RunProgress progress_;
-  RouterAlarm alarm_;
+  RunRecord record_;
+  Json settings_;
   std::vector<TrainingBatch> batches_;
 };
 

@@ -30,11 +30,11 @@ struct RunText {
 // it holds one. To be called before anything is written or computed.
 bool BeginRun(const RunControl& options);
 
-// From the trainer's present weights, or the newest checkpoint's. Leaves in `out`: metrics.jsonl,
-// checkpoints/, best/ (the model of the best validation, a Hugging Face folder), and when all steps
-// are done or config.patience is at its end, model/ (Hugging Face folder) and NAME.gguf. Returns
-// whether that is so. Throws Error for a loss that is no number, and for files that cannot be
-// written: then the newest checkpoint stands.
+// From the trainer's present weights, or the newest checkpoint's. Leaves in `out`: config.json,
+// metrics.jsonl, report.html (train/report.h), checkpoints/, best/ (the model of the best
+// validation, a Hugging Face folder), and when all steps are done or config.patience is at its end,
+// model/ (Hugging Face folder) and NAME.gguf. Returns whether that is so. Throws Error for a loss
+// that is no number, and for files that cannot be written: then the newest checkpoint stands.
 bool Run(Trainer& trainer, Task& task, const RunConfig& config, const RunText& text,
          const RunControl& options, ThreadPool& threads);
 

@@ -14,7 +14,9 @@ struct RunConfig {
   std::string name = "model";
   uint64_t seed = 1;
   int64_t steps = 1000;
-  Schedule schedule;  // its steps follow from `steps`
+  int64_t decay_steps = -1;         // of a schedule that is stable first; -1: a fifth of `steps`
+  std::optional<DecayShape> decay;  // likewise; empty: Schedule's own
+  Schedule schedule;                // its steps and decay follow from these
   OptimiserConfig optimiser;
   std::optional<BalanceScope> balance_scope;  // as it was asked for
 
@@ -26,6 +28,7 @@ struct RunConfig {
 
   // What a run must not change when it goes on (its number of steps it may), as canonical JSON.
   std::string fingerprint;
+  std::string given;  // every key that was given, likewise; empty: not known
 };
 
 }  // namespace cadre

@@ -1,6 +1,7 @@
 // What the tests of this floor share: a tiny trainer on the reference device.
 #pragma once
 
+#include <cmath>
 #include <cstring>
 
 #include "model/testing.h"
@@ -14,6 +15,7 @@ struct RouterCase {
   ModelConfig model;
   OptimiserConfig optimiser;
   uint64_t batch_seed = 1;  // of a batch without a choice of experts on the edge
+  bool replay = false;      // the batch says which experts its rows use
 };
 
 inline std::vector<RouterCase> RouterCases() {
@@ -72,6 +74,26 @@ inline TrainingBatch RandomBatch(const ModelConfig& config, uint64_t seed, int64
     batch.AddSequence(tokens);
   }
   return batch;
+}
+
+// Routing of another model for every row of the batch, drawn at random: rows whose experts differ.
+inline void DrawRoutingTargets(const ModelConfig& config, uint64_t seed, bool probs, bool experts,
+                               TrainingBatch& batch) {
+  Random random(seed);
+  const auto num_experts = static_cast<uint64_t>(config.router.num_experts);
+  for (size_t i = 0; i < static_cast<size_t>(config.num_layers) * batch.ids.size(); ++i) {
+    std::vector<double> shares;
+    double sum = 0;
+    for (uint64_t e = 0; e < num_experts; ++e)
+      sum += shares.emplace_back(std::exp(random.NextNormal()));
+    for (const double share : shares)
+      if (probs) batch.routing.probs.push_back(static_cast<float>(share / sum));
+    const uint64_t first = random.NextBelow(num_experts);
+    for (int64_t c = 0; experts && c < config.router.top_k; ++c) {
+      batch.routing.experts.push_back(
+          static_cast<int32_t>((first + static_cast<uint64_t>(c)) % num_experts));
+    }
+  }
 }
 
 // A trainer with all it needs.

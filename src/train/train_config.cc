@@ -80,8 +80,14 @@ std::vector<ConfigKey> OwnKeys(TrainConfig& c) {
        integer(c.tokenizer_vocab, 300, 1 << 20)},
       {"data.folder", "where the data files are; names are relative to it (the current folder)",
        false, text(c.data_folder)},
-      {"data.train", "list of .txt or .jsonl files, .zst too", true,
-       [&c, files](const Json& v, const std::string& w) { c.train_files = files(v, w); }},
+      {"data.train",
+       "list of .txt or .jsonl files, .zst too; or an object: name of a source to such a list",
+       true, SourcesKey(c.train, "train")},
+      {"data.weights",
+       "object: name of a source to its share of the tokens trained on, beside the others' (each "
+       "as "
+       "many as it has)",
+       true, WeightsKey(c.train)},
       {"data.valid",
        "object: group name to list of files; loss and bits per byte are reported per group (none)",
        false,
@@ -94,6 +100,10 @@ std::vector<ConfigKey> OwnKeys(TrainConfig& c) {
        integer(c.steps, 1, kMany)},
       {"train.batch_tokens", "tokens of one step (4096)", true,
        integer(c.batch_tokens, 1, 1 << 24)},
+      {"train.micro_tokens",
+       "tokens that run at once; a larger step is done in parts whose gradients add up. Where "
+       "experts have a capacity it is one of a part (8192)",
+       true, integer(c.micro_tokens, 1, 1 << 24)},
       {"train.segment_tokens", "longest sequence; documents are cut into such pieces (512)", true,
        integer(c.segment_tokens, 1, 1 << 20)},
       {"train.load",
@@ -178,7 +188,7 @@ void FinishRouter(TrainConfig& c, const std::string& name) {
 }
 
 void Finish(TrainConfig& c, const std::string& name) {
-  c.schedule.steps = c.steps;
+  FinishSchedule(c, name);
   ModelConfig& m = c.model;
   FinishRouter(c, name);
   // transformers' Llama knows no window.
@@ -191,10 +201,29 @@ void Finish(TrainConfig& c, const std::string& name) {
   m.vocab_size = c.tokenizer_vocab;
   c.optimiser.dropout.seed = c.seed;
   m.Validate(name);
-  if (c.train_files.empty()) throw Error("{}: data.train names no file", name);
+  CheckSources(c.train, "data.train", name);
 }
 
 }  // namespace
+
+void FinishSchedule(RunConfig& c, const std::string& name) {
+  Schedule& s = c.schedule;
+  s.steps = c.steps;
+  if (s.kind != ScheduleKind::kWsd) {
+    if (c.decay_steps >= 0 || c.decay)
+      throw Error("{}: {} is for train.schedule wsd, but that is cosine", name,
+                  c.decay ? "train.decay" : "train.decay_steps");
+    return;
+  }
+  s.decay_steps = c.decay_steps >= 0 ? c.decay_steps : c.steps / 5;
+  if (c.decay) s.decay = *c.decay;
+  if (s.warmup_steps + s.decay_steps > s.steps) {
+    throw Error(
+        "{}: train.warmup_steps and train.decay_steps are {} and {} but must be at most {} "
+        "together, train.steps",
+        name, s.warmup_steps, s.decay_steps, s.steps);
+  }
+}
 
 std::vector<ConfigKey> RunKeys(RunConfig& c) {
   const auto integer = IntegerKey;
@@ -211,6 +240,21 @@ std::vector<ConfigKey> RunKeys(RunConfig& c) {
        true, number(c.schedule.final_share, 0, 1)},
       {"train.warmup_steps", fmt::format("({})", c.schedule.warmup_steps), true,
        integer(c.schedule.warmup_steps, 0, kMany)},
+      {"train.schedule",
+       "cosine: after the warm-up the rate falls until the last step; wsd: it stays at the highest "
+       "and falls in the last train.decay_steps. A finished run of wsd that is resumed with more "
+       "train.steps goes on from the checkpoint kept where the fall began (cosine)",
+       true,
+       WordKey({{"cosine", [&c] { c.schedule.kind = ScheduleKind::kCosine; }},
+                {"wsd", [&c] { c.schedule.kind = ScheduleKind::kWsd; }}})},
+      {"train.decay_steps", "last steps, in which wsd's rate falls (a fifth of train.steps)", false,
+       integer(c.decay_steps, 0, kMany)},
+      {"train.decay",
+       "how wsd's rate falls: linear, cosine, or sqrt, which is 1 - sqrt of the share done (sqrt)",
+       true,
+       WordKey({{"linear", [&c] { c.decay = DecayShape::kLinear; }},
+                {"cosine", [&c] { c.decay = DecayShape::kCosine; }},
+                {"sqrt", [&c] { c.decay = DecayShape::kOneMinusSqrt; }}})},
       {"train.beta1", "of AdamW (0.9)", true, number(o.beta1, 0, 0.99999)},
       {"train.beta2", "of AdamW (0.95)", true, number(o.beta2, 0, 0.99999)},
       {"train.epsilon", "of AdamW (1e-8)", true, number(o.epsilon, 1e-20, 1)},
@@ -298,7 +342,8 @@ TrainConfig ParseTrainConfig(const Json& json, const std::vector<std::string>& s
                              const std::string& name) {
   TrainConfig config;
   SetDefaults(config);
-  config.fingerprint = ReadConfig(Keys(config), json, settings, name, "cadre train --help");
+  config.fingerprint =
+      ReadConfig(Keys(config), json, settings, name, "cadre train --help", &config.given);
   Finish(config, name);
   return config;
 }

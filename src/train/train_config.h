@@ -11,6 +11,7 @@
 
 #include "base/json_fwd.h"
 #include "model/config.h"
+#include "train/data_sources.h"
 #include "train/run_config.h"
 
 namespace cadre {
@@ -28,13 +29,14 @@ struct TrainConfig : RunConfig {
   std::optional<bool> norm_topk_prob;  // empty: as the kind has it
 
   std::string data_folder;
-  std::vector<std::string> train_files;
+  std::vector<DataSource> train;
   std::map<std::string, std::vector<std::string>> valid_files;  // by group
   std::string tokenizer_path;                                   // empty: train one
   int64_t tokenizer_vocab = 4096;
 
   int64_t batch_tokens = 4096;
   int64_t segment_tokens = 512;
+  int64_t micro_tokens = 8192;  // rows that run at once
   double init_sigma = 0.02;
   int64_t validate_tokens = 16384;  // per group; 0: all
 };
@@ -43,6 +45,9 @@ struct TrainConfig : RunConfig {
 // values are JSON, or else strings. Throws Error naming the key for unknown keys and wrong values.
 TrainConfig ParseTrainConfig(const Json& json, const std::vector<std::string>& settings,
                              const std::string& name);
+
+// Makes the schedule of what was read. Throws Error for one that cannot be.
+void FinishSchedule(RunConfig& config, const std::string& name);
 
 // The keys that every kind of training has: learning rate, optimiser, checkpoints, what is written.
 // What `config` holds is documented as the defaults.

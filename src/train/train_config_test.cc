@@ -82,9 +82,53 @@ TEST(ParseTrainConfig, ReadsFilesByGroup) {
   const TrainConfig config = Parse(
       {{"data", {{"folder", "x"}, {"valid", {{"en", {"e.txt"}}, {"de", {"d.txt", "f.txt"}}}}}}});
   EXPECT_EQ(config.data_folder, "x");
-  EXPECT_EQ(config.train_files, std::vector<std::string>{"a.txt"});
+  ASSERT_EQ(config.train.size(), 1u);
+  EXPECT_EQ(config.train[0].files, std::vector<std::string>{"a.txt"});
   EXPECT_EQ(config.valid_files.at("de"), (std::vector<std::string>{"d.txt", "f.txt"}));
   EXPECT_EQ(config.valid_files.size(), 2u);
+}
+
+TEST(ParseTrainConfig, ReadsSourcesWithWeights) {
+  const TrainConfig config =
+      ParseTrainConfig({{"data",
+                         {{"train", {{"en", {"e.txt"}}, {"code", {"c.jsonl", "d.jsonl"}}}},
+                          {"weights", {{"en", 3}, {"code", 1}}}}}},
+                       {}, "run.json");
+  ASSERT_EQ(config.train.size(), 2u);
+  EXPECT_EQ(config.train[0].name, "code");
+  EXPECT_EQ(config.train[0].files, (std::vector<std::string>{"c.jsonl", "d.jsonl"}));
+  EXPECT_EQ(config.train[0].weight, 1);
+  EXPECT_EQ(config.train[1].weight, 3);
+  EXPECT_THAT(ParseError({{"data.weights", {{"fr", 1}}}}),
+              HasSubstr("data.weights: has 'fr', which is none of data.train"));
+  EXPECT_THAT(ParseError({{"data.weights", {{"train", 0}}}}), HasSubstr("a number above 0"));
+  EXPECT_THAT(ParseError(Json::object(), {"data.train={\"a\":[]}"}),
+              HasSubstr("data.train names no file: source 'a'"));
+}
+
+TEST(ParseTrainConfig, HasADecayOnlyWhereTheScheduleHas) {
+  const TrainConfig fifth = Parse({{"train.schedule", "wsd"}});
+  EXPECT_EQ(fifth.schedule.kind, ScheduleKind::kWsd);
+  EXPECT_EQ(fifth.schedule.decay_steps, 200);
+  EXPECT_EQ(fifth.schedule.decay, DecayShape::kOneMinusSqrt);
+  const TrainConfig said = Parse(
+      {{"train", {{"schedule", "wsd"}, {"decay", "linear"}, {"decay_steps", 0}, {"steps", 100}}}});
+  EXPECT_EQ(said.schedule.decay_steps, 0);
+  EXPECT_EQ(said.schedule.decay, DecayShape::kLinear);
+  EXPECT_THAT(ParseError({{"train.decay_steps", 5}}),
+              HasSubstr("train.decay_steps is for train.schedule wsd"));
+  EXPECT_THAT(ParseError({{"train.decay", "sqrt"}}), HasSubstr("train.decay is for"));
+  EXPECT_THAT(ParseError({{"train.schedule", "wsd"}, {"train.decay_steps", 901}}),
+              HasSubstr("are 100 and 901 but must be at most 1000"));
+  EXPECT_THAT(ParseError({{"train.schedule", "steps"}}), HasSubstr("train.schedule"));
+  EXPECT_EQ(Parse({{"train.schedule", "wsd"}, {"train.decay_steps", 7}}).fingerprint,
+            fifth.fingerprint);
+}
+
+TEST(ParseTrainConfig, RemembersAllThatWasSaid) {
+  const TrainConfig config = Parse({{"train", {{"steps", 5}}}}, {"name=x"});
+  EXPECT_EQ(Json::parse(config.given),
+            (Json{{"data.train", {"a.txt"}}, {"name", "x"}, {"train.steps", 5}}));
 }
 
 TEST(ParseTrainConfig, LetsSettingsOverrideTheFile) {

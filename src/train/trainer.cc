@@ -76,7 +76,8 @@ void Trainer::Initialise(uint64_t seed, double sigma) {
 }
 
 Mat<float> Trainer::RunForward(const Model& model, const TrainingBatch& batch,
-                               Activations& activations, const ForwardOptions& options) {
+                               Activations& activations, const ForwardOptions& options,
+                               std::span<const int32_t> given_experts) {
   const auto num_sequences = static_cast<size_t>(batch.num_sequences);
   std::vector<int64_t> lengths(num_sequences, 0);
   for (size_t t = 0; t < batch.ids.size(); ++t) {
@@ -98,7 +99,8 @@ Mat<float> Trainer::RunForward(const Model& model, const TrainingBatch& batch,
             .sequences = sequences_,
             .kv_type = KvType::kF32,
             .wanted_rows = all_rows_,
-            .router_limits = {}};
+            .router_limits = {},
+            .given_experts = given_experts};
   const auto num_tokens = static_cast<int64_t>(batch.ids.size());
   logits_.Reserve(num_tokens * config_.vocab_size);
   const Mat<float> logits = logits_.AsMat(num_tokens, config_.vocab_size);
@@ -111,25 +113,30 @@ bool Trainer::IsFrozen(const Parameter& parameter) const {
   return std::find(frozen.begin(), frozen.end(), PartOf(parameter)) != frozen.end();
 }
 
-// `share`: of the step's rows.
-void Trainer::AddGradients(const TrainingBatch& batch, double share, Objective& objective,
-                           StepResult& result) {
+// `index`: which of the step's batches; `share`: of the step's rows.
+void Trainer::AddGradients(const TrainingBatch& batch, size_t index, double share,
+                           Objective& objective, StepResult& result) {
   ForwardOptions options;
   options.activation = optimiser_.precision;
   options.dropout = optimiser_.dropout;
+  // Draws are numbered within a batch: each has a seed of its own. Experts take the next ones.
+  options.dropout.seed += static_cast<uint64_t>(index) << 32;
   options.dropout.step = static_cast<uint64_t>(step_) + 1;
-  const Mat<float> logits = RunForward(model_, batch, activations_, options);
+  const Mat<float> logits = RunForward(model_, batch, activations_, options, batch.routing.experts);
   result.objective += objective.Apply(batch, logits, device_.threads(), ops_);
   RouterLossConfig losses = optimiser_;
-  for (double* coefficient : {&losses.balance_coefficient, &losses.importance_coefficient,
-                              &losses.load_coefficient, &losses.z_coefficient})
+  for (double* coefficient :
+       {&losses.balance_coefficient, &losses.importance_coefficient, &losses.load_coefficient,
+        &losses.z_coefficient, &losses.anchor_coefficient})
     *coefficient *= share;
-  const RouterLosses router = ComputeRouterLosses(activations_, config_, losses, batch.mask);
+  const RouterLosses router =
+      ComputeRouterLosses(activations_, config_, losses, batch.mask, batch.routing.probs);
   result.loss += router.total;
   result.balance += share * router.balance;
   result.importance += share * router.importance;
   result.load += share * router.load;
   result.z += share * router.z;
+  result.anchor += share * router.anchor;
   AddTimes(share, router.layer_load, result.layer_load);
   AddTimes(share, router.drop_rate, result.drop_rate);
   Backward({model_, batch_, options, activations_, logits, router}, device_, ops_, scratch_,
@@ -144,9 +151,9 @@ StepResult Trainer::ComputeGradients(std::span<const TrainingBatch> batches, Obj
   }
   objective.BeginStep(batches);
   gradients_.Zero();
-  for (const auto& batch : batches) {
-    AddGradients(batch, static_cast<double>(batch.ids.size()) / static_cast<double>(result.rows),
-                 objective, result);
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const auto rows = static_cast<double>(batches[i].ids.size());
+    AddGradients(batches[i], i, rows / static_cast<double>(result.rows), objective, result);
   }
   result.loss += result.objective;
   double squares = 0;
@@ -196,7 +203,8 @@ std::span<const float> Trainer::TokenLosses(const TrainingBatch& batch,
                                             const RoutingObserver* observer) {
   ForwardOptions options;
   options.observer = observer;
-  const Mat<float> logits = RunForward(evaluation_model_, batch, evaluation_activations_, options);
+  const Mat<float> logits =
+      RunForward(evaluation_model_, batch, evaluation_activations_, options, {});
   losses_.resize(batch.ids.size());
   ops_.CrossEntropy(logits, batch.targets, 0, losses_);
   return losses_;

@@ -1,5 +1,5 @@
 // One training step and the state it changes: weights, two moments, the step number. Nothing else
-// of a run is state; the batch of a step and its dropout are functions of the step number.
+// of a run is state; the batches of a step and their dropout are functions of the step number.
 #pragma once
 
 #include <memory>
@@ -34,6 +34,7 @@ struct StepResult {
   double objective = 0;  // nats per target for cross-entropy
   double balance = 0;    // train/losses.h says what it is when balanced
   double importance = 0, load = 0, z = 0;  // 0 where their coefficients are
+  double anchor = 0;                       // nats; likewise
   double grad_norm = 0;                    // before clipping
   int64_t targets = 0;
   int64_t rows = 0;
@@ -81,8 +82,8 @@ class Trainer {
 
  private:
   Mat<float> RunForward(const Model& model, const TrainingBatch& batch, Activations& activations,
-                        const ForwardOptions& options);
-  void AddGradients(const TrainingBatch& batch, double share, Objective& objective,
+                        const ForwardOptions& options, std::span<const int32_t> given_experts);
+  void AddGradients(const TrainingBatch& batch, size_t index, double share, Objective& objective,
                     StepResult& result);
   bool IsFrozen(const Parameter& parameter) const;
   void ApplyAdamW(double learning_rate, double gradient_scale);

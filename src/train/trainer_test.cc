@@ -12,6 +12,7 @@ namespace {
 
 using model_testing::TempFolder;
 using model_testing::TinyConfig;
+using train_testing::DrawRoutingTargets;
 using train_testing::RandomBatch;
 using train_testing::RouterCase;
 using train_testing::RouterCases;
@@ -217,6 +218,17 @@ TEST(Trainer, DropsOtherElementsInTheNextStep) {
   EXPECT_NE(run.trainer.ComputeGradients(batch).loss, first);
 }
 
+TEST(Trainer, DropsOtherElementsInEachBatchOfAStep) {
+  TinyRun run(WithDropout());
+  const TrainingBatch batch = RandomBatch(run.config, 1);
+  CrossEntropy objective;
+  const double alone = run.trainer.ComputeGradients({&batch, 1}, objective).objective;
+  const std::vector<TrainingBatch> twice = {batch, batch};
+  const double mean = run.trainer.ComputeGradients(twice, objective).objective;
+  EXPECT_GT(std::abs(mean - alone), 1e-6);  // the second half of the mean is another number
+  EXPECT_EQ(run.trainer.ComputeGradients(twice, objective).objective, mean);
+}
+
 // W_noise of the trainer away from its zeros.
 void StirNoise(Trainer& trainer) {
   Random random(31);
@@ -253,7 +265,7 @@ TEST_P(Routers, LearnABatchTheySeeAgain) {
 }
 
 TEST_P(Routers, GoOnFromACheckpointAsIfNeverStopped) {
-  const auto& [name, config, optimiser, batch_seed] = GetParam();
+  const auto& [name, config, optimiser, batch_seed, replay] = GetParam();
   TinyRun whole(optimiser, config);
   for (int i = 0; i < 6; ++i) whole.Step();
   const TempFolder folder;
@@ -363,6 +375,39 @@ TEST(Trainer, PassesDroppedTokensByAndLeavesIdleExpertsWithoutGradient) {
   EXPECT_EQ(idle, 9);  // the three matrices of three experts
 }
 
+TEST(Trainer, UsesTheExpertsThatABatchSays) {
+  TinyRun run;
+  TrainingBatch batch = RandomBatch(run.config, 1);
+  const StepResult free = run.trainer.ComputeGradients(batch);
+  const double nats = run.trainer.Evaluate(batch);
+  DrawRoutingTargets(run.config, 8, false, true, batch);
+  const StepResult held = run.trainer.ComputeGradients(batch);
+  std::vector<double> counts(8, 0);
+  for (size_t i = 0; i < batch.routing.experts.size(); ++i) {
+    const size_t layer = i / (batch.routing.experts.size() / 2);
+    counts[4 * layer + static_cast<size_t>(batch.routing.experts[i])] += 1;
+  }
+  for (size_t i = 0; i < counts.size(); ++i)
+    EXPECT_DOUBLE_EQ(held.layer_load[i], counts[i] / static_cast<double>(batch.ids.size()));
+  EXPECT_NE(held.objective, free.objective);
+  EXPECT_EQ(run.trainer.Evaluate(batch), nats);  // as the model will run
+}
+
+TEST(Trainer, IsDrawnBackToTheProbabilitiesOfAnAnchor) {
+  OptimiserConfig optimiser;
+  optimiser.anchor_coefficient = 1;
+  optimiser.weight_decay = 0;
+  TinyRun run(optimiser);
+  TrainingBatch batch = RandomBatch(run.config, 1);
+  std::fill(batch.targets.begin(), batch.targets.end(), -1);  // nothing else is learnt
+  DrawRoutingTargets(run.config, 8, true, false, batch);
+  const double before = run.trainer.Step(batch, 1e-2).anchor;
+  double after = before;
+  for (int i = 0; i < 60; ++i) after = run.trainer.Step(batch, 1e-2).anchor;
+  EXPECT_GT(before, 0.1);
+  EXPECT_LT(after, 0.5 * before);
+}
+
 // The slope of the loss, dropout's masks, draws of the router and all, at the largest gradient of
 // every parameter and at two elements of no choosing.
 class Gradients : public ::testing::TestWithParam<RouterCase> {};
@@ -371,6 +416,13 @@ std::vector<RouterCase> GradientCases() {
   auto cases = RouterCases();
   cases.push_back({"Dense", Dense(), WithDropout()});
   cases.push_back({"MixtralWithDropout", TinyConfig(), WithDropout()});
+  OptimiserConfig anchored = WithDropout();
+  anchored.anchor_coefficient = 0.5;
+  cases.push_back({"Anchored", TinyConfig(), anchored});
+  cases.push_back({"Replayed", TinyConfig(), anchored, 1, true});
+  ModelConfig over_all = TinyConfig();
+  over_all.router.softmax = RouterSoftmax::kAll;
+  cases.push_back({"ReplayedOverAll", over_all, anchored, 1, true});
   return cases;
 }
 
@@ -379,7 +431,9 @@ TEST_P(Gradients, AreTheSlopesOfTheLoss) {
   TinyRun run(GetParam().optimiser, config);
   Trainer& trainer = run.trainer;
   StirNoise(trainer);
-  const TrainingBatch batch = RandomBatch(config, GetParam().batch_seed);
+  TrainingBatch batch = RandomBatch(config, GetParam().batch_seed);
+  DrawRoutingTargets(config, 8, GetParam().optimiser.anchor_coefficient > 0, GetParam().replay,
+                     batch);
   const StepResult at = trainer.ComputeGradients(batch);
   const std::vector<float> gradients(trainer.gradients().begin(), trainer.gradients().end());
   Random random(6);

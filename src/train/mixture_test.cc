@@ -1,4 +1,4 @@
-#include "align/mixture.h"
+#include "train/mixture.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "align/mixture.h"
+#include "train/mixture.h"
 
 #include <algorithm>
 #include <numeric>
@@ -9,14 +9,16 @@
 namespace cadre {
 namespace {
 
-// Streams of the run's seed that nothing else draws from.
+// A stream of the run's seed that nothing else draws from.
 constexpr uint64_t kSourceStream = uint64_t{1} << 41;
-constexpr uint64_t kOrderStream = uint64_t{1} << 42;  // + source << 32 + epoch
 
 }  // namespace
 
-Mixture::Mixture(std::vector<Source> sources, uint64_t seed)
-    : sources_(std::move(sources)), seed_(seed), states_(sources_.size()) {
+Mixture::Mixture(std::vector<Source> sources, uint64_t seed, uint64_t order_stream)
+    : sources_(std::move(sources)),
+      seed_(seed),
+      order_stream_(order_stream),
+      states_(sources_.size()) {
   CADRE_CHECK(!sources_.empty());
   double total = 0;
   for (const auto& source : sources_) {
@@ -48,8 +50,8 @@ Mixture::Draw Mixture::Next() {
     const int64_t epoch = state.drawn / samples;
     state.order.resize(static_cast<size_t>(samples));
     std::iota(state.order.begin(), state.order.end(), 0);
-    Random random(
-        seed_, kOrderStream + (static_cast<uint64_t>(source) << 32) + static_cast<uint64_t>(epoch));
+    Random random(seed_, order_stream_ + (static_cast<uint64_t>(source) << 32) +
+                             static_cast<uint64_t>(epoch));
     for (size_t i = state.order.size(); i > 1; --i)
       std::swap(state.order[i - 1], state.order[random.NextBelow(i)]);
   }

@@ -20,8 +20,9 @@ class Mixture {
     size_t sample = 0;
   };
 
-  // At least one source; each has samples, and a weight above 0.
-  Mixture(std::vector<Source> sources, uint64_t seed);
+  // At least one source; each has samples, and a weight above 0. Of the seed's streams, the orders
+  // take those from `order_stream` on, 2^32 for each source.
+  Mixture(std::vector<Source> sources, uint64_t seed, uint64_t order_stream = uint64_t{1} << 42);
 
   Draw Next();
   void Restart();
@@ -39,6 +40,7 @@ class Mixture {
   std::vector<Source> sources_;
   std::vector<double> cumulative_;  // shares, up to and including each
   uint64_t seed_;
+  uint64_t order_stream_;
   int64_t draws_ = 0;
   std::vector<State> states_;
 };
