@@ -83,11 +83,12 @@ class Distillation {
   // The weights that a student begins with.
   void Begin(bool random, Trainer& trainer) {
     const auto weights = trainer.weights();
+    const ParameterLayout layout(student_);
     const Model& teacher = teacher_.model();
-    if (start_ && !random) return CopyToArena(start_->model(), trainer.layout(), weights.data());
+    if (start_ && !random) return CopyToArena(start_->model(), layout, weights.data());
     trainer.Initialise(config_.seed, config_.init_sigma);
     if (random || config_.init == StudentInit::kRandom) return;
-    CopyAllButExperts(teacher, trainer.layout(), weights);
+    CopyAllButExperts(teacher, layout, weights);
     if (config_.init == StudentInit::kCopied) return;
     const auto experts = static_cast<size_t>(teacher.config.router.num_experts);
     const auto shares =
@@ -95,7 +96,7 @@ class Distillation {
             ? ChoiceShares(*scorer_, *data_, config_.merge_tokens)
             : std::vector<double>(static_cast<size_t>(teacher.config.num_layers) * experts,
                                   1.0 / static_cast<double>(experts));
-    MergeExperts(teacher, shares, trainer.layout(), weights, device_.threads());
+    MergeExperts(teacher, shares, layout, weights, device_.threads());
   }
 
   bool TrainBaseline(bool goes_on) {

@@ -40,7 +40,7 @@ class Upcycling {
   bool TrainDense(bool goes_on) {
     log::info("the baseline: the dense model on the same tokens");
     Trainer trainer(dense_.config(), config_.optimiser, device_, ops_);
-    if (!goes_on) CopyToArena(dense_.model(), trainer.layout(), trainer.weights().data());
+    if (!goes_on) CopyToArena(dense_.model(), trainer.weights().data());
     TransferTask task(*data_, device_);
     return Run(trainer, task, BaselineConfig(config_), dense_.text(), BaselineControl(options_),
                device_.threads());
@@ -56,9 +56,10 @@ class Upcycling {
               static_cast<double>(sparse.ActiveParameters()) / 1e6);
     Trainer trainer(sparse, config_.optimiser, device_, ops_);
     if (!goes_on) {
-      CopyAllButExperts(dense_.model(), trainer.layout(), trainer.weights());
-      SpreadFfn(dense_.model(), config_.variation, config_.seed, trainer.layout(),
-                trainer.weights(), device_.threads());
+      const ParameterLayout layout(sparse);
+      CopyAllButExperts(dense_.model(), layout, trainer.weights());
+      SpreadFfn(dense_.model(), config_.variation, config_.seed, layout, trainer.weights(),
+                device_.threads());
     }
     TransferTask task(*data_, device_);
     return Run(trainer, task, config_, dense_.text(), options_, device_.threads());
