@@ -22,15 +22,17 @@ TextData::TextData(const TextConfig& config, const Tokenizer& tokenizer, ThreadP
   const auto read = [&](const std::vector<std::string>& files) {
     return Dataset(InFolder(config.data_folder, files), tokenizer, config.segment_tokens, threads);
   };
-  if (!config.train_files.empty()) train_ = read(config.train_files);
+  if (!config.train_files.empty()) {
+    train_ = read(config.train_files);
+    stream_.emplace(std::vector<TokenStream::Source>{{"train", &*train_, 0}}, config.batch_tokens,
+                    config.seed);
+  }
   for (const auto& [name, files] : config.valid_files) groups_.push_back({name, read(files)});
 }
 
 void TextData::FillBatches(int64_t step, std::vector<TrainingBatch>& batches) {
-  TrainingBatch whole;
-  CADRE_CHECK(train_.has_value());
-  train_->FillBatch(step, config_.batch_tokens, config_.seed, whole);
-  DivideBatch(whole, config_.micro_tokens, batches);
+  CADRE_CHECK(stream_.has_value());
+  stream_->FillBatches(step, config_.micro_tokens, batches);
   tokens_ = (step + 1) * config_.batch_tokens;
 }
 
@@ -55,23 +57,6 @@ void TextData::ForEachHeldBack(size_t group, bool all,
     segment = data.FillInOrder(segment, config_.micro_tokens, batch);
     take(batch, is_beginning);
     targets += batch.CountTargets();
-  }
-}
-
-void DivideBatch(const TrainingBatch& batch, int64_t max_rows, std::vector<TrainingBatch>& parts) {
-  parts.clear();
-  std::vector<int32_t> tokens;
-  const size_t rows = batch.ids.size();
-  for (size_t begin = 0; begin < rows;) {
-    size_t end = begin + 1;
-    while (end < rows && batch.sequence_of_row[end] == batch.sequence_of_row[begin]) ++end;
-    tokens.assign(batch.ids.begin() + static_cast<std::ptrdiff_t>(begin),
-                  batch.ids.begin() + static_cast<std::ptrdiff_t>(end));
-    tokens.push_back(batch.targets[end - 1]);
-    const auto length = static_cast<int64_t>(end - begin);
-    if (parts.empty() || std::ssize(parts.back().ids) + length > max_rows) parts.emplace_back();
-    parts.back().AddSequence(tokens);
-    begin = end;
   }
 }
 

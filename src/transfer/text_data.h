@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "train/dataset.h"
+#include "train/token_stream.h"
 #include "transfer/step_data.h"
 #include "transfer/transfer_config.h"
 
@@ -27,13 +28,10 @@ class TextData : public StepData {
     Dataset data;
   };
   const TextConfig& config_;
-  std::optional<Dataset> train_;  // none where nothing is trained on
+  std::optional<Dataset> train_;       // none where nothing is trained on
+  std::optional<TokenStream> stream_;  // of train_
   std::vector<Group> groups_;
   int64_t tokens_ = 0;  // of all steps up to the one filled last
 };
-
-// The batch's sequences, whole and in their order, as batches of at most `max_rows` rows each,
-// unless one sequence has more. Every row of it has a target.
-void DivideBatch(const TrainingBatch& batch, int64_t max_rows, std::vector<TrainingBatch>& parts);
 
 }  // namespace cadre

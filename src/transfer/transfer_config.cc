@@ -201,7 +201,7 @@ UpcycleConfig UpcycleDefaults() {
 }
 
 void Finish(TextConfig& c, bool with_baseline, const std::string& name) {
-  c.schedule.steps = c.steps;
+  FinishSchedule(c, name);
   c.optimiser.dropout.seed = c.seed;
   if (c.train_files.empty() && c.steps > 0) throw Error("{}: data.train names no file", name);
   for (const auto& [group, files] : c.valid_files) {

@@ -142,27 +142,6 @@ TEST(TransferTask, WithoutATeacherLearnsWhatComesNext) {
   EXPECT_FALSE(task.Validate(run.trainer, false)->figures["a"].contains("kl"));
 }
 
-TEST(DivideBatch, KeepsSequencesWholeAndInTheirOrder) {
-  TrainingBatch batch;
-  for (const int length : {5, 3, 9, 2}) {
-    std::vector<int32_t> tokens;
-    for (int i = 0; i <= length; ++i) tokens.push_back(100 * length + i);
-    batch.AddSequence(tokens);
-  }
-  std::vector<TrainingBatch> parts;
-  DivideBatch(batch, 8, parts);
-  ASSERT_EQ(parts.size(), 3u);  // 5 + 3, 9, 2
-  std::vector<int32_t> ids, targets;
-  for (const auto& part : parts) {
-    ids.insert(ids.end(), part.ids.begin(), part.ids.end());
-    targets.insert(targets.end(), part.targets.begin(), part.targets.end());
-  }
-  EXPECT_EQ(ids, batch.ids);
-  EXPECT_EQ(targets, batch.targets);
-  EXPECT_EQ(parts[0].num_sequences, 2);
-  EXPECT_EQ(parts[1].positions.back(), 8);
-}
-
 TEST(TextData, GivesTheSameStepsWhateverRunsAtOnce) {
   const TempFolder folder;
   std::ofstream(folder / "a.txt") << std::string(300, 'q') + " and so on " + std::string(90, 'z');
