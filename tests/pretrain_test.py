@@ -118,7 +118,7 @@ class PretrainTest(unittest.TestCase):
         lines = metrics_of(self.run_folder)
         last = lines[-1]
         self.assertEqual(sum(last["tokens_of"].values()), 24 * 256)
-        self.assertAlmostEqual(last["tokens_of"]["prose"] / (24 * 256), 0.75, delta=0.1)
+        self.assertAlmostEqual(last["tokens_of"]["prose"] / (24 * 256), 0.75, delta=0.15)
         self.assertEqual([line["step"] for line in lines if "valid" in line], [8, 16, 24])
         for group in ("prose", "code"):
             losses = [line["valid"][group]["loss"] for line in lines if "valid" in line]

@@ -41,7 +41,8 @@ Axis ValuesOf(const Chart& chart) {
     }
   }
   // Values of one size need no logarithm, and 0 has none.
-  if (axis.logarithmic && !(axis.low > 1e-100 && axis.high > 20 * axis.low)) axis.logarithmic = false;
+  if (axis.logarithmic && !(axis.low > 1e-100 && axis.high > 20 * axis.low))
+    axis.logarithmic = false;
   if (axis.logarithmic) return axis;
   if (chart.from_zero) axis.low = std::min(axis.low, 0.0);
   const double size = std::max(std::abs(axis.low), std::abs(axis.high));

@@ -20,7 +20,7 @@ constexpr size_t kMostSeries = 2000;
 constexpr int64_t kMostCells = 1 << 15;
 constexpr size_t kMostAlarms = 500;
 constexpr size_t kMostLineBytes = size_t{16} << 20;
-constexpr double kMostValue = 1e150;  // so that differences and squares are numbers
+constexpr double kMostValue = 1e150;             // so that differences and squares are numbers
 constexpr int64_t kLastStep = int64_t{1} << 53;  // exact in a double
 
 // A list longer than this is told by its mean and extremes.
