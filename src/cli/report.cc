@@ -1,6 +1,8 @@
 // cadre report: a training run as one page.
 #include "train/report.h"
 
+#include <fmt/format.h>
+
 #include <memory>
 
 #include "base/json.h"

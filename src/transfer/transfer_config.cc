@@ -223,7 +223,8 @@ void Finish(TextConfig& c, bool with_baseline, const std::string& name) {
 DistillConfig ParseDistillConfig(const Json& json, const std::vector<std::string>& settings,
                                  const std::string& name) {
   DistillConfig config = DistillDefaults();
-  config.fingerprint = ReadConfig(Keys(config), json, settings, name, "cadre distill --help");
+  config.fingerprint =
+      ReadConfig(Keys(config), json, settings, name, "cadre distill --help", &config.given);
   Finish(config, config.baseline != DistillBaseline::kNone, name);
   if (config.teacher.empty()) throw Error("{}: teacher names no model to learn from", name);
   const bool from_model = config.init == StudentInit::kModel;
@@ -245,7 +246,8 @@ DistillConfig ParseDistillConfig(const Json& json, const std::vector<std::string
 UpcycleConfig ParseUpcycleConfig(const Json& json, const std::vector<std::string>& settings,
                                  const std::string& name) {
   UpcycleConfig config = UpcycleDefaults();
-  config.fingerprint = ReadConfig(Keys(config), json, settings, name, "cadre upcycle --help");
+  config.fingerprint =
+      ReadConfig(Keys(config), json, settings, name, "cadre upcycle --help", &config.given);
   Finish(config, config.baseline, name);
   if (config.model.empty()) throw Error("{}: model names no model to start from", name);
   const RouterConfig& router = config.router;
