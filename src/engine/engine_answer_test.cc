@@ -133,7 +133,7 @@ TEST_F(EngineTest, AConstraintHoldsAndEndsTheAnswer) {
 TEST_F(EngineTest, WhoIgnoresTheEndGetsAllTokensButAFinishedConstraintStillEnds) {
   Engine& engine = Start();
   Request request = Ask("hello", 30);
-  request.sampler.logit_bias.emplace_back(tokenizer_.eos_id(), 100.0f);
+  request.sampler.logit_bias = {{tokenizer_.eos_id(), 1000.0f}};
   Listener ended;
   engine.Submit(request, ended.callback());
   EXPECT_EQ(ended.Wait().reason, FinishReason::kStop);
