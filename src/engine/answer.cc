@@ -78,8 +78,7 @@ void Answer::MaskLogits(std::span<float> logits) {
   const RequestConstraint& constraint = request_.constraint;
   const bool is_trigger = constraint_ == nullptr && constraint.trigger_first && num_generated_ == 0;
   const bool can_end = !request_.ignore_eos && num_generated_ >= request_.min_tokens &&
-                       !is_trigger &&
-                       (constraint_ == nullptr || constraint_->CanEnd());
+                       !is_trigger && (constraint_ == nullptr || constraint_->CanEnd());
   std::vector<float> eos_logits;
   for (const int32_t eos : limits_.eos_ids) {
     if (eos < 0 || eos >= std::ssize(logits)) continue;
