@@ -8,11 +8,11 @@ import os
 import pathlib
 import random
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 import unittest
+
+from killed_run import kill_often
 
 PROGRAM = os.environ["CADRE_PROGRAM"]
 
@@ -126,27 +126,8 @@ class PretrainTest(unittest.TestCase):
         self.assertLess(last["valid"]["code"]["loss"], math.log(330))
 
     def test_a_run_killed_at_any_moment_ends_in_the_same_bits(self):
-        moments, killed, done = random.Random(5), self.folder / "killed", 0
-        metrics = killed / "metrics.jsonl"
-
-        def written():
-            return metrics.stat().st_size if metrics.exists() else 0
-
-        while done < 6:
-            process = subprocess.Popen([PROGRAM, *map(str, self.words(killed)), "--resume"], stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL)
-            moves, size = moments.randrange(1, 7), written()
-            while moves > 0 and process.poll() is None:
-                if written() != size:
-                    moves, size = moves - 1, written()
-                time.sleep(0.001)
-            time.sleep(moments.uniform(0.0, 0.02))
-            process.kill()
-            if process.wait() == 0:
-                shutil.rmtree(killed)
-            else:
-                self.assertEqual(process.returncode, -signal.SIGKILL)
-                done += 1
+        killed = self.folder / "killed"
+        kill_often([PROGRAM, *self.words(killed), "--resume"], killed, kills=6, seed=5, most_moves=6)
         lines = self.train(killed, more=["--resume"])
         self.assertEqual(bits_of(killed), bits_of(self.run_folder))
         self.assertEqual(timeless(lines), timeless(metrics_of(self.run_folder)))

@@ -6,12 +6,13 @@ import os
 import pathlib
 import random
 import shutil
-import signal
 import struct
 import subprocess
 import tempfile
 import time
 import unittest
+
+from killed_run import kill_often
 
 PROGRAM = os.environ["CADRE_PROGRAM"]
 SOURCE = pathlib.Path(os.environ["CADRE_SOURCE_DIR"])
@@ -336,34 +337,12 @@ class ProgramTest(unittest.TestCase):
     # train
 
     def test_training_killed_ten_times_ends_in_the_same_bits(self):
-        moments = random.Random(11)
         again = self.folder / "again"
         done = cadre("train", "--config", self.folder / "train.json", "--out", again)
         self.assertEqual(done.returncode, 0, done.stderr)
         killed = self.folder / "killed"
-        metrics = killed / "metrics.jsonl"
-
-        def written():
-            return metrics.stat().st_size if metrics.exists() else 0
-
-        # Killed when its metrics have moved a few times, and a moment later: by what the run has done, not by the clock alone,
-        # since a machine may at any time be several times slower than a moment ago.
-        kills = 0
-        while kills < 10:
-            process = subprocess.Popen([PROGRAM, "train", "--config", self.folder / "train.json", "--out", killed, "--resume"],
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            moves, size = moments.randrange(8), written()
-            while moves > 0 and process.poll() is None:
-                if written() != size:
-                    moves, size = moves - 1, written()
-                time.sleep(0.001)
-            time.sleep(moments.uniform(0.0, 0.05))
-            process.kill()
-            if process.wait() == 0:
-                shutil.rmtree(killed)  # it came to its end: once more from the beginning
-            else:
-                self.assertEqual(process.returncode, -signal.SIGKILL)
-                kills += 1
+        kill_often([PROGRAM, "train", "--config", self.folder / "train.json", "--out", killed, "--resume"], killed, kills=10, seed=11,
+                   most_moves=7)
         done = cadre("train", "--config", self.folder / "train.json", "--out", killed, "--resume")
         self.assertEqual(done.returncode, 0, done.stderr)
         for name in ("model/model.safetensors", "tiny.gguf", "tokenizer.model"):

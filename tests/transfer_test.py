@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """End-to-end tests of distill and upcycle: the program as its users call it. CADRE_PROGRAM names the program."""
 
-import contextlib
 import json
 import math
 import os
@@ -9,12 +8,12 @@ import pathlib
 import random
 import resource
 import shutil
-import signal
 import struct
 import subprocess
 import tempfile
-import time
 import unittest
+
+from killed_run import kill_often
 
 PROGRAM = os.environ["CADRE_PROGRAM"]
 WORDS = ["river", "mill", "horse", "clock", "miller", "daughter", "morning", "old", "man", "road"]
@@ -106,33 +105,9 @@ class TransferTest(unittest.TestCase):
 
     def kill_often(self, command, kills):
         """Kills the command so often, at moments told by what it has written, lets it end, and compares with the run of setUpClass."""
-        moments = random.Random(7)
         name = self.configs[command]["name"]
         killed, whole = self.folder / f"{command}-killed", self.folder / command
-
-        def written():
-            size = 0
-            for file in killed.glob("**/*.json*"):
-                with contextlib.suppress(FileNotFoundError):
-                    size += file.stat().st_size
-            return size
-
-        done = 0
-        while done < kills:
-            process = subprocess.Popen([PROGRAM, *map(str, self.arguments(command, killed, resume=True))],
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            moves, size = moments.randrange(1, 9), written()
-            while moves > 0 and process.poll() is None:
-                if written() != size:
-                    moves, size = moves - 1, written()
-                time.sleep(0.001)
-            time.sleep(moments.uniform(0.0, 0.02))
-            process.kill()
-            if process.wait() == 0:
-                shutil.rmtree(killed)
-            else:
-                self.assertEqual(process.returncode, -signal.SIGKILL)
-                done += 1
+        kill_often([PROGRAM, *self.arguments(command, killed, resume=True)], killed, kills, seed=7, most_moves=8)
         last = cadre(*self.arguments(command, killed, resume=True))
         self.assertEqual(last.returncode, 0, last.stderr)
         for file in ("model/model.safetensors", f"{name}.gguf", "best/model.safetensors", "report.json", "baseline/model/model.safetensors",

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """End-to-end tests of sft and dpo: the program as its users call it. CADRE_PROGRAM names the program."""
 
-import contextlib
 import json
 import math
 import os
@@ -9,11 +8,11 @@ import pathlib
 import random
 import resource
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 import unittest
+
+from killed_run import kill_often
 
 PROGRAM = os.environ["CADRE_PROGRAM"]
 
@@ -100,33 +99,8 @@ class TuneTest(unittest.TestCase):
 
     def kill_often(self, command, name, kills):
         """Kills the command so often, at moments told by what it has written, lets it end, and compares with the run of setUpClass."""
-        moments = random.Random(7)
         killed = self.folder / f"{command}-killed"
-
-        def written():
-            """Bytes in the run's lines, those of files being replaced included: these may go between their listing and their turn."""
-            size = 0
-            for file in killed.glob("*.jsonl*"):
-                with contextlib.suppress(FileNotFoundError):
-                    size += file.stat().st_size
-            return size
-
-        done = 0
-        while done < kills:
-            process = subprocess.Popen([PROGRAM, *map(str, self.run_command(command, killed, "--resume"))],
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            moves, size = moments.randrange(1, 6), written()
-            while moves > 0 and process.poll() is None:
-                if written() != size:
-                    moves, size = moves - 1, written()
-                time.sleep(0.001)
-            time.sleep(moments.uniform(0.0, 0.02))
-            process.kill()
-            if process.wait() == 0:
-                shutil.rmtree(killed)
-            else:
-                self.assertEqual(process.returncode, -signal.SIGKILL)
-                done += 1
+        kill_often([PROGRAM, *self.run_command(command, killed, "--resume")], killed, kills, seed=7, most_moves=5)
         last = cadre(*self.run_command(command, killed, "--resume"))
         self.assertEqual(last.returncode, 0, last.stderr)
         self.assertEqual(bits_of(killed, name), bits_of(self.folder / command, name))
