@@ -12,28 +12,10 @@
 #include "align/tune_config.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "small_vocabulary.h"
 #include "transfer/student_shape.h"
 
 namespace {
-
-cadre::Vocabulary SmallVocabulary() {
-  cadre::Vocabulary vocabulary;
-  vocabulary.unk_id = 0;
-  vocabulary.bos_id = 1;
-  vocabulary.eos_id = 2;
-  vocabulary.pieces = {{"<unk>", 0, cadre::PieceType::kUnknown},
-                       {"<s>", 0, cadre::PieceType::kControl},
-                       {"</s>", 0, cadre::PieceType::kControl}};
-  for (int byte = 0; byte < 256; ++byte) {
-    vocabulary.pieces.push_back(
-        {cadre::PieceOfByte(static_cast<uint8_t>(byte)), 0, cadre::PieceType::kByte});
-  }
-  for (const char* name : {"[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]",
-                           "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"}) {
-    vocabulary.pieces.push_back({name, 0, cadre::PieceType::kControl});
-  }
-  return vocabulary;
-}
 
 // A sample begins with BOS, which is not learnt, and has a flag for each token.
 void Check(const cadre::Sample& sample) {
