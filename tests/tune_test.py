@@ -8,6 +8,7 @@ import pathlib
 import random
 import resource
 import shutil
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -302,6 +303,84 @@ class TuneTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(b"no pairs are held back", done.stderr)
         self.assertIn(b"known by heart", done.stderr)
+
+    # adapters
+
+    LORA = ("--set", "lora.rank=4", "--set", "train.lr=0.02", "--set", "train.dropout=0")
+
+    def logits(self, model, name, *more):
+        done = cadre("logits", model, "--ids", "1 20 30 40 50 60 70", "--out", self.folder / name, *more)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        raw = (self.folder / name).read_bytes()
+        begin = 10 + int.from_bytes(raw[8:10], "little")
+        return struct.unpack(f"<{(len(raw) - begin) // 4}f", raw[begin:])
+
+    def expect_near(self, left, right, most):
+        self.assertEqual(len(left), len(right))
+        self.assertLess(max(abs(a - b) for a, b in zip(left, right)), most)
+
+    def test_adapters_learn_beside_a_quantised_model_and_run_or_merge(self):
+        base, out = self.folder / "base" / "tiny.gguf", self.folder / "lora"
+        before = base.read_bytes()
+        done = cadre(*self.run_command("sft", out, *self.LORA))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"/adapter is written", done.stdout)
+        self.assertEqual(base.read_bytes(), before)
+        self.assertFalse((out / "model").exists())
+        lines = metrics_of(out)
+        self.assertLess(lines[-1]["valid"]["mean_loss"], 0.8 * lines[0]["valid"]["mean_loss"])
+        self.assertIn("changed", lines[-1]["valid"]["router_drift"])
+        adapter = out / "adapter"
+        self.assertIn("[INST]", json.loads((adapter / "tokenizer_config.json").read_text())["chat_template"])
+        self.assertLess((adapter / "adapter_model.safetensors").stat().st_size, len(before))
+        done = cadre("quantize", base, self.folder / "merged", "--type", "f32", "--lora", adapter)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        beside = self.logits(base, "beside.npy", "--lora", adapter)
+        self.expect_near(beside, self.logits(self.folder / "merged", "merged.npy"), 1e-3)
+        plain = self.logits(base, "plain.npy")
+        self.assertGreater(max(abs(a - b) for a, b in zip(beside, plain)), 0.1)
+        done = cadre("chat", base, "--lora", adapter, input=b"Where is the horse, number 3?\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_adapters_killed_at_any_moment_end_in_the_same_bits(self):
+        whole, killed = self.folder / "lora-whole", self.folder / "lora-killed"
+        arguments = [*self.LORA, "--set", "train.keep=best"]
+        done = cadre(*self.run_command("sft", whole, *arguments))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        resumed = self.run_command("sft", killed, *arguments, "--resume")
+        kill_often([PROGRAM, *resumed], killed, 5, seed=8, most_moves=5)
+        last = cadre(*resumed)
+        self.assertEqual(last.returncode, 0, last.stderr)
+        for file in ("adapter/adapter_model.safetensors", "adapter/adapter_config.json", "best/adapter_model.safetensors"):
+            self.assertEqual((killed / file).read_bytes(), (whole / file).read_bytes(), file)
+
+    def test_adapters_take_preferences_and_go_on_from_others(self):
+        base, told, out = self.folder / "base" / "model", self.folder / "lora-told", self.folder / "lora-dpo"
+        done = cadre(*self.run_command("sft", told, *self.LORA, "--set", "train.steps=4", "--set", f"model={base}"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        begins = ("--set", f"lora.from={told / 'adapter'}", "--set", "train.lr=0.02")
+        done = cadre(*self.run_command("dpo", out, *begins))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = metrics_of(out)
+        self.assertAlmostEqual(lines[1]["dpo_loss"], math.log(2), places=6)
+        self.assertGreater(lines[-1]["valid"]["rewards/accuracies"], 0.8)
+        told_logits = self.logits(base, "told.npy", "--lora", told / "adapter")
+        self.assertNotEqual(told_logits, self.logits(base, "preferred.npy", "--lora", out / "adapter"))
+        reference = (out / "reference.jsonl").read_text().splitlines()[0]
+        other = self.folder / "lora-dpo-new"
+        done = cadre(*self.run_command("dpo", other, "--set", "lora.rank=4", "--set", "train.steps=1"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotEqual((other / "reference.jsonl").read_text().splitlines()[0], reference)
+
+    def test_wrong_adapters_are_one_error(self):
+        out, gguf = self.folder / "wrong-lora", self.folder / "base" / "tiny.gguf"
+        self.expect_error(*self.run_command("sft", out, "--set", "lora.alpha=3"), says="lora.alpha is for new adapters")
+        self.expect_error(*self.run_command("sft", out, "--set", "lora.rank=3", "--set", "lora.from=x"), says="choose one")
+        self.expect_error(*self.run_command("sft", out, "--set", "lora.rank=3000"), says="lora.rank is 3000")
+        self.expect_error(*self.run_command("sft", out, "--set", "lora.rank=2", "--set", 'lora.matrices=["w4"]'), says="w4")
+        self.expect_error(*self.run_command("sft", out, "--set", "lora.rank=2", "--set", "train.precision=bf16"), says="quantised")
+        self.expect_error("generate", gguf, "-p", "The", "--lora", self.folder / "nowhere", says="nowhere")
+        self.expect_error("generate", gguf, "-p", "The", "--lora", self.folder / "base" / "model", says="adapter_")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ OrderedJson CacheKey(const DpoConfig& config, const BaseModel& base, Trainer& tr
   };
   OrderedJson key;
   key["what"] = "log-probabilities of a reference model";
-  key["model"] = Sha256(std::as_bytes(trainer.weights()));
+  key["model"] = base.HashWeights(trainer);
   key["tokenizer"] = sha(WriteSentencePieceModel(text.tokenizer.vocabulary()));
   key["chat format"] = fmt::format("v{}", static_cast<int>(base.text().version));
   key["chat template"] = sha(text.chat_template);
@@ -99,7 +99,7 @@ bool Train(const DpoConfig& config, const RunControl& options, const BaseModel& 
            const std::vector<ReferencePair>& references, Trainer& trainer, Device& device) {
   DpoTask task(config, Refer(train, valid, references));
   task.RememberRouting(trainer);
-  HeldTask held(task, config, base.model(), device);
+  HeldTask held(task, config, base.beginning(), device);
   if (!Run(trainer, held, config, base.run_text(), options, device.threads())) return false;
   task.drift().Report(trainer, options.out + "/router-drift.json");
   return true;
@@ -109,7 +109,7 @@ bool Train(const DpoConfig& config, const RunControl& options, const BaseModel& 
 
 bool Dpo(const DpoConfig& config, const RunControl& options, Device& device, BackwardOps& ops) {
   const bool goes_on = BeginRun(options);
-  const BaseModel base(config.model);
+  const BaseModel base(config.model, config.lora_from);
   const ModelConfig model = base.config();
   if (model.router.capacity_factor > 0) {
     throw Error(
@@ -121,26 +121,25 @@ bool Dpo(const DpoConfig& config, const RunControl& options, Device& device, Bac
       ReadPreferences(config.train, config, config.held_back, base.text(), device.threads());
   const auto valid = ReadPreferences(config.valid, config, 0, base.text(), device.threads());
   WarnOfPitfalls(config, train, valid);
-  Trainer trainer(model, config.optimiser, device, ops);
-  base.CopyWeights(trainer.weights());
+  const auto trainer = MakeTrainer(base, config, device, ops);
   const auto pairs = AllPairs(train, valid);
   const std::string cache =
       config.reference_cache.empty() ? options.out + "/reference.jsonl" : config.reference_cache;
   if (config.preference.reference_free) {
     return Train(config, options, base, train, valid, std::vector<ReferencePair>(pairs.size()),
-                 trainer, device);
+                 *trainer, device);
   }
   const auto references = CachedReference(
-      cache, CacheKey(config, base, trainer, pairs), std::ssize(pairs), kScoredTogether, goes_on,
+      cache, CacheKey(config, base, *trainer, pairs), std::ssize(pairs), kScoredTogether, goes_on,
       [&](int64_t begin, int64_t end) {
         const std::span<const Pair* const> all = pairs;
-        return ScorePairs(trainer,
+        return ScorePairs(*trainer,
                           all.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
                           config.micro_tokens);
       },
       options.stop);
   if (!references) return false;
-  return Train(config, options, base, train, valid, *references, trainer, device);
+  return Train(config, options, base, train, valid, *references, *trainer, device);
 }
 
 }  // namespace cadre

@@ -9,7 +9,7 @@ namespace cadre {
 
 bool Sft(const SftConfig& config, const RunControl& options, Device& device, BackwardOps& ops) {
   BeginRun(options);
-  const BaseModel base(config.model);
+  const BaseModel base(config.model, config.lora_from);
   const ModelConfig model = base.config();
   const auto train =
       ReadInstructions(config.train, config, config.held_back, base.text(), device.threads());
@@ -19,12 +19,11 @@ bool Sft(const SftConfig& config, const RunControl& options, Device& device, Bac
               config.segment_tokens, model.context_length);
   }
   SftTask task(config, train, valid);
-  Trainer trainer(model, config.optimiser, device, ops);
-  base.CopyWeights(trainer.weights());
-  task.RememberRouting(trainer);
-  HeldTask held(task, config, base.model(), device);
-  if (!Run(trainer, held, config, base.run_text(), options, device.threads())) return false;
-  task.drift().Report(trainer, options.out + "/router-drift.json");
+  const auto trainer = MakeTrainer(base, config, device, ops);
+  task.RememberRouting(*trainer);
+  HeldTask held(task, config, base.beginning(), device);
+  if (!Run(*trainer, held, config, base.run_text(), options, device.threads())) return false;
+  task.drift().Report(*trainer, options.out + "/router-drift.json");
   return true;
 }
 

@@ -1,5 +1,7 @@
 #include "align/tune_config.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/json.h"
 #include "train/train_config.h"
@@ -8,6 +10,20 @@ namespace cadre {
 namespace {
 
 constexpr int64_t kMany = int64_t{1} << 40;
+
+ConfigReader MatricesKey(std::vector<AdaptedMatrix>& matrices) {
+  return [&matrices](const Json& value, const std::string& where) {
+    matrices.clear();
+    for (const auto& name : StringsOf(value, where)) {
+      const auto matrix = AdaptedMatrixOf(name);
+      if (!matrix) throw Error("{}: {} is none of q, k, v, o, w1, w2, w3", where, Printable(name));
+      if (std::find(matrices.begin(), matrices.end(), *matrix) != matrices.end())
+        throw Error("{}: {} is there twice", where, name);
+      matrices.push_back(*matrix);
+    }
+    if (matrices.empty()) throw Error("{}: names no matrix", where);
+  };
+}
 
 std::vector<ConfigKey> CommonKeys(TuneConfig& c) {
   return {
@@ -39,6 +55,21 @@ std::vector<ConfigKey> CommonKeys(TuneConfig& c) {
                 {"plain", [&c] { c.strings = StringsAs::kPlain; }}})},
       {"data.skip_bad_lines", "count lines that cannot be read, and go on (false)", true,
        BoolKey(c.skip_bad_lines)},
+      {"lora.rank",
+       "trains low-rank adapters of this rank beside the weights, which stay as they are stored, "
+       "and by "
+       "default at ten times the rate; 0 trains all weights (0)",
+       true, IntegerKey(c.lora.rank, 0, 1 << 16)},
+      {"lora.alpha", "adapters are scaled by alpha / rank; 0 is twice the rank (0)", true,
+       NumberKey(c.lora.alpha, 0, 1e6)},
+      {"lora.rank_stabilised", "by alpha / sqrt(rank): rsLoRA (false)", true,
+       BoolKey(c.lora.rank_stabilised)},
+      {"lora.matrices",
+       "list of the matrices that get one: q, k, v, o of attention, w1 (gate), w2 (down), w3 (up) "
+       "of every expert (all)",
+       true, MatricesKey(c.lora.matrices)},
+      {"lora.from", "a folder of adapters, from here or PEFT, to go on with (new ones)", true,
+       TextKey(c.lora_from)},
       {"router.anchor",
        "coefficient of the divergence KL(routers of the model before || routers now), mean over "
        "tokens and layers: holds choices to what they were. This and router.replay run that model "
@@ -151,6 +182,16 @@ DpoConfig DpoDefaults() {
 void Finish(TuneConfig& c, const std::string& name) {
   FinishSchedule(c, name);
   c.optimiser.dropout.seed = c.seed;
+  const Json given = ParseJson(c.given, name);
+  const bool adapters = c.lora.rank > 0 || !c.lora_from.empty();
+  if (c.lora.rank > 0 && !c.lora_from.empty())
+    throw Error("{}: lora.from brings adapters along, lora.rank makes new ones: choose one", name);
+  for (const char* key : {"lora.alpha", "lora.rank_stabilised", "lora.matrices"}) {
+    if (c.lora.rank == 0 && given.contains(key))
+      throw Error("{}: {} is for new adapters, but lora.rank is 0", name, key);
+  }
+  // Adapters take about ten times the rate of whole weights.
+  if (adapters && !given.contains("train.lr")) c.schedule.peak *= 10;
   if (c.model.empty()) throw Error("{}: model names no model to start from", name);
   CheckSources(c.train, "data.train", name);
   if (!c.valid.empty()) CheckSources(c.valid, "data.valid", name);

@@ -7,13 +7,16 @@
 
 #include "align/data_line.h"
 #include "align/preference_loss.h"
+#include "model/adapters.h"
 #include "train/data_sources.h"
 #include "train/run_config.h"
 
 namespace cadre {
 
 struct TuneConfig : RunConfig {
-  std::string model;  // a path
+  std::string model;      // a path
+  LoraConfig lora;        // adapters to train in place of all weights
+  std::string lora_from;  // a folder of adapters to go on with; empty: new ones
   std::string data_folder;
   std::vector<DataSource> train;
   std::vector<DataSource> valid;  // weights mean nothing

@@ -19,6 +19,7 @@ struct QuantizeOptions {
   std::string source, destination;
   std::string type = "same";
   std::string imatrix;
+  std::string lora;
   std::string layout;   // empty: by the destination's name
   std::string experts;  // empty: what the layout usually has
   uint64_t shard_bytes = 0;
@@ -97,6 +98,7 @@ void Quantize(const QuantizeOptions& options) {
   ConvertOptions convert{.layout = LayoutOf(options), .shard_bytes = options.shard_bytes};
   SetType(options, convert);
   convert.imatrix = options.imatrix;
+  convert.lora = options.lora;
   convert.budget_bytes = options.budget_bytes;
   std::unique_ptr<Progress> choosing, progress;
   convert.on_choosing = [&](int64_t done, int64_t total) {
@@ -131,6 +133,7 @@ void AddQuantizeCommand(CLI::App& app) {
       "Example: cadre quantize ./Mixtral-8x7B-Instruct-v0.1 mixtral.gguf --type q4_k_m\n"
       "         cadre quantize ./Mixtral-8x7B-v0.1 m.gguf --type q3_k_m --imatrix m.imatrix\n"
       "         cadre quantize ./Mixtral-8x7B-v0.1 m.gguf --budget 16G --imatrix m.imatrix\n"
+      "         cadre quantize mixtral.gguf merged --type bf16 --lora runs/sft/adapter\n"
       "         cadre quantize old.gguf new.gguf          (same types, today's tensors)\n"
       "         cadre quantize model.gguf folder --layout mistral --type bf16");
   auto options = std::make_shared<QuantizeOptions>();
@@ -148,6 +151,8 @@ void AddQuantizeCommand(CLI::App& app) {
   command->add_flag("--pure", options->pure, "No mix: all matrices of the type alone");
   command->add_option("--imatrix", options->imatrix,
                       "An importance matrix (cadre imatrix, or llama.cpp's): errors weigh by it");
+  command->add_option("--lora", options->lora,
+                      "A folder of low-rank adapters (cadre sft, PEFT) to merge into the matrices");
   command
       ->add_option("--layout", options->layout,
                    "gguf, hf (Hugging Face) or mistral; default: gguf for DST.gguf, else hf")

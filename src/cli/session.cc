@@ -13,6 +13,7 @@ OpenedModel Open(const std::string& model, TextNeed need, const SharedOptions& s
   log::Start(shared.log_level);
   OpenedModel opened = OpenModel(ResolveModel(model), need);
   for (const auto& warning : opened.warnings) log::warn("{}", warning);
+  if (!options.lora.empty()) opened.model.AddAdapters(options.lora);
   if (options.experts > 0) opened.model.SetExpertsPerToken(options.experts);
   const int64_t trained = opened.model.model().config.context_length;
   if (options.context > trained) {

@@ -65,6 +65,8 @@ void AddModelOptions(CLI::App& command, ModelOptions& options) {
       .add_option("--experts", options.experts, "Experts per token; 0: as the model was trained")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
       ->capture_default_str();
+  command.add_option("--lora", options.lora,
+                     "A folder of low-rank adapters (cadre sft, PEFT) to run beside the weights");
   command.add_flag("--no-pack", options.no_pack,
                    "Use the weights as they lie in the file: starts at once, computes more slowly");
 }

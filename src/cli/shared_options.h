@@ -20,12 +20,13 @@ struct SharedOptions {
 };
 void AddSharedOptions(CLI::App& command, SharedOptions& options);
 
-// --kv --activations --context --experts --no-pack: every command that runs a model.
+// --kv --activations --context --experts --lora --no-pack: every command that runs a model.
 struct ModelOptions {
   std::string kv = "f16";
   std::string activations = "auto";
   int64_t context = 0;
   int64_t experts = 0;
+  std::string lora;
   bool no_pack = false;
 
   SequenceConfig Sequence() const;

@@ -1,5 +1,6 @@
 #include "cli/training_command.h"
 
+#include <filesystem>
 #include <memory>
 
 #include "base/error.h"
@@ -41,8 +42,11 @@ void Train(const TrainingOptions& options, const TrainingCommand& run) {
   const bool done = run(json, options.settings, options.config.empty() ? "--set" : options.config,
                         run_options, *device, *ops);
   if (options.json) return;
-  Print(done ? fmt::format("{0}/model and the .gguf file beside it are written\n", options.out)
-             : fmt::format("stopped; go on with --resume\n"));
+  const bool adapters = std::filesystem::exists(options.out + "/adapter");
+  Print(!done ? "stopped; go on with --resume\n"
+        : adapters
+            ? fmt::format("{0}/adapter is written; run it with --lora {0}/adapter\n", options.out)
+            : fmt::format("{0}/model and the .gguf file beside it are written\n", options.out));
 }
 
 }  // namespace

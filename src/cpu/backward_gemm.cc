@@ -8,7 +8,6 @@ namespace {
 // A block of B, [kDepth, kWidth], stays in the second-level cache while all rows of A pass by; a
 // panel of A, [14, kDepth], stays in the first. kDepth also fixes where partial sums are added to
 // C, so it is part of what the product means.
-constexpr int64_t kDepth = 256;
 constexpr int64_t kWidth = 512;
 
 // Panels of A packed at once. Where A lies transposed a panel is a narrow strip of its rows, so a

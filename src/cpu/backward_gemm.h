@@ -28,6 +28,9 @@ struct Factor {
 
 class Gemm {
  public:
+  // Where sums over a product's inner dimension are cut.
+  static constexpr int64_t kDepth = 256;
+
   Gemm(const BackwardKernels& kernels, ThreadPool& threads)
       : kernels_(kernels), threads_(threads) {}
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <vector>
 
 #include "cpu/backward_attention.h"
 #include "cpu/backward_gemm.h"
@@ -49,6 +51,7 @@ class CpuBackward final : public BackwardOps {
         threads_(threads),
         gemm_(kernels, threads),
         half_gemm_(kernels, forward_kernels, threads),
+        decoder_(forward_kernels, threads),
         attention_(kernels, threads) {}
 
   void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out,
@@ -66,7 +69,7 @@ class CpuBackward final : public BackwardOps {
   void RmsNormBackward(Mat<const float> x, std::span<const float> weight, float eps,
                        Mat<const float> d_out, Mat<float> d_x, std::span<float> d_weight) override {
     CADRE_CHECK(SameShape(x, d_out) && SameShape(x, d_x) && std::ssize(weight) == x.cols &&
-                d_weight.size() == weight.size());
+                (d_weight.empty() || d_weight.size() == weight.size()));
     const int64_t num_chunks = CeilDiv(x.rows, kTokenChunk);
     partial_sums_.Reserve(num_chunks * x.cols);
     threads_.ParallelFor(num_chunks, [&](int64_t chunk, int) {
@@ -76,7 +79,7 @@ class CpuBackward final : public BackwardOps {
         kernels_.rms_norm(x.cols, x.row(t), weight.data(), eps, d_out.row(t), d_x.row(t), sums);
       }
     });
-    for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
+    for (int64_t chunk = 0; chunk < num_chunks && !d_weight.empty(); ++chunk) {
       kernels_.add(x.cols, partial_sums_.data() + chunk * x.cols, d_weight.data());
     }
   }
@@ -94,16 +97,40 @@ class CpuBackward final : public BackwardOps {
     if (!d_w.empty()) gemm_.AddProduct({d_out, true}, {x}, d_w);
   }
 
+  // Decodes slabs of rows. Their length is a multiple of the blocks that Gemm cuts its sums at; the
+  // sums of a HalfGemm are not cut.
+  void MatMulInputBackward(const Weight& w, Mat<const float> d_out, ActivationType activation,
+                           Mat<float> d_x) override {
+    CADRE_CHECK(d_out.rows == d_x.rows && d_out.cols == w.rows && d_x.cols == w.cols);
+    const bool halves = activation == ActivationType::kBF16;
+    const int64_t slab = halves ? w.rows : std::min(w.rows, 2 * Gemm::kDepth);
+    for (int64_t begin = 0; begin < w.rows; begin += slab) {
+      const int64_t rows = std::min(slab, w.rows - begin);
+      const Mat<const float> part = Decoded(w, begin, rows);
+      const Mat<const float> d_part(d_out.data + begin, d_out.rows, rows, d_out.stride);
+      if (halves) {
+        half_gemm_.AddProduct({d_part}, part, d_x);
+      } else {
+        gemm_.AddProduct({d_part}, {part}, d_x);
+      }
+    }
+  }
+
   void RopeBackward(Mat<float> d_x, int64_t head_dim, std::span<const int64_t> positions,
-                    std::span<const double> inv_freq) override {
+                    std::span<const double> inv_freq, RopeLayout layout) override {
     CADRE_CHECK(head_dim > 0 && head_dim % 2 == 0 && d_x.cols % head_dim == 0);
     CADRE_CHECK(std::ssize(positions) == d_x.rows && std::ssize(inv_freq) == head_dim / 2);
     angles_.Update(positions, inv_freq, threads_);
-    threads_.ParallelFor(d_x.rows, [&](int64_t t, int) {
+    heads_.Reserve(threads_.num_threads() * head_dim);
+    threads_.ParallelFor(d_x.rows, [&](int64_t t, int thread) {
+      float* old = heads_.data() + thread * head_dim;
       for (int64_t head = 0; head < d_x.cols; head += head_dim) {
         float* half = d_x.row(t) + head;
         kernels_.rotate_back(head_dim / 2, angles_.cosines(t), angles_.sines(t), half,
                              half + head_dim / 2);
+        if (layout == RopeLayout::kHalfSplit) continue;
+        std::copy_n(half, head_dim, old);
+        for (int64_t i = 0; i < head_dim; ++i) half[i] = old[i / 2 + i % 2 * (head_dim / 2)];
       }
     });
   }
@@ -216,14 +243,31 @@ class CpuBackward final : public BackwardOps {
   }
 
  private:
+  // Rows [begin, begin + rows), valid until the next ones.
+  Mat<const float> Decoded(const Weight& w, int64_t begin, int64_t rows) {
+    const auto address = reinterpret_cast<uintptr_t>(w.row(begin));
+    if (w.type == DType::kF32 && address % alignof(float) == 0)
+      return {reinterpret_cast<const float*>(w.row(begin)), rows, w.cols};
+    ids_.resize(static_cast<size_t>(rows));
+    std::iota(ids_.begin(), ids_.end(), static_cast<int32_t>(begin));
+    decoded_.Reserve(rows * w.cols);
+    const Mat<float> decoded = decoded_.AsMat(rows, w.cols);
+    decoder_.DecodeRows(w, ids_, decoded);
+    return decoded;
+  }
+
   const BackwardKernels& kernels_;
   ThreadPool& threads_;
   Gemm gemm_;
   HalfGemm half_gemm_;
+  MatMulRunner decoder_;
   AttentionGradientRunner attention_;
   Buffer<float> partial_sums_;
   Buffer<double> chunk_sums_;
   RopeAngles angles_;
+  Buffer<float> decoded_;  // of a weight that is not float32
+  std::vector<int32_t> ids_;
+  Buffer<float> heads_;  // each thread's
 };
 
 }  // namespace

@@ -12,11 +12,11 @@
 #include <functional>
 
 #include "ops/backward_test_cases.h"
+#include "ops/device_test_cases.h"
 
 namespace cadre {
 namespace {
 
-constexpr double kU = 0x1p-24;
 constexpr double kExpError = 0x1p-22;
 
 using Outputs = std::vector<std::vector<float>>;
@@ -179,6 +179,26 @@ TEST_P(CpuBackward, MatMulRowsAreIndependent) {
   }
 }
 
+// Slabs of a stored weight give the bits of the whole one in float32.
+TEST_P(CpuBackward, MatMulInputHasTheBitsOfTheDecodedWeight) {
+  for (const DType type : {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K}) {
+    for (const auto activation : {ActivationType::kF32, ActivationType::kBF16}) {
+      for (const int64_t tokens : {3, 100}) {
+        const TestWeight w(type, 1100, 256, 1);
+        auto values = w.values;
+        auto d_out = NormalValues(tokens * 1100, 2), x = NormalValues(tokens * 256, 3);
+        auto d_x = NormalValues(tokens * 256, 4), expected = d_x;
+        one_ops_->MatMulInputBackward(w.weight, View(d_out, tokens, 1100), activation,
+                                      View(d_x, tokens, 256));
+        one_ops_->MatMulBackward(View(x, tokens, 256), View(values, 1100, 256),
+                                 View(d_out, tokens, 1100), activation, View(expected, tokens, 256),
+                                 {});
+        EXPECT_EQ(d_x, expected) << Info(type).name << " of " << tokens << " tokens";
+      }
+    }
+  }
+}
+
 // Two products, each rounded once, of factors rounded once.
 TEST_P(CpuBackward, RopeAgrees) {
   for (const int64_t dim : {2, 6, 40}) {
@@ -191,8 +211,11 @@ TEST_P(CpuBackward, RopeAgrees) {
     const double most = *std::max_element(magnitudes.begin(), magnitudes.end());
     const auto run = [&](BackwardOps& ops) {
       auto d_x = NormalValues(6 * 3 * dim, 1);
-      ops.RopeBackward(View(d_x, 6, 3 * dim), dim, positions, inv_freq);
-      return Outputs{d_x};
+      auto neighbours = d_x;
+      ops.RopeBackward(View(d_x, 6, 3 * dim), dim, positions, inv_freq, RopeLayout::kHalfSplit);
+      ops.RopeBackward(View(neighbours, 6, 3 * dim), dim, positions, inv_freq,
+                       RopeLayout::kInterleaved);
+      return Outputs{d_x, neighbours};
     };
     Expect(run, [&](size_t, size_t) { return 6 * kU * most; });
   }

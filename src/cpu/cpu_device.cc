@@ -95,6 +95,7 @@ class CpuDevice : public Device {
   void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
               Mat<float> out) override {
     matmul_.Run(x, w, activation, out);
+    if (w.low_rank != nullptr) AddLowRank(x, *w.low_rank, out);
   }
 
   int64_t PackedBytes(const Weight& w) const override { return matmul_.PackedBytes(w); }
@@ -181,6 +182,24 @@ class CpuDevice : public Device {
   }
 
  private:
+  // A few tokens at a time: what is added to an output row is of its own input row alone.
+  void AddLowRank(Mat<const float> x, const LowRank& low_rank, Mat<float> out) {
+    constexpr int64_t kTokensAtOnce = 64;
+    const int64_t most = std::min(kTokensAtOnce, x.rows);
+    hidden_.Reserve(most * low_rank.rank());
+    added_.Reserve(most * out.cols);
+    for (int64_t begin = 0; begin < x.rows; begin += most) {
+      const int64_t end = std::min(x.rows, begin + most);
+      const Mat<float> hidden = hidden_.AsMat(end - begin, low_rank.rank());
+      const Mat<float> added = added_.AsMat(end - begin, out.cols);
+      matmul_.Run(x.Rows(begin, end), low_rank.down, ActivationType::kF32, hidden);
+      matmul_.Run(hidden, low_rank.up, ActivationType::kF32, added);
+      ForRows(end - begin, [&](int64_t t) {
+        kernels_.add_scaled(added.row(t), low_rank.scale, out.cols, out.row(begin + t));
+      });
+    }
+  }
+
   template <typename RunRow>
   void ForRows(int64_t num_rows, const RunRow& run_row) {
     threads_.ParallelFor(num_rows, [&](int64_t t, int) { run_row(t); });
@@ -192,6 +211,8 @@ class CpuDevice : public Device {
   AttentionRunner attention_;
   RopeAngles angles_;
   Buffer<float> scratch_;  // of the operation that runs, a part per thread
+  Buffer<float> hidden_;   // of a low rank's product, [tokens, rank]
+  Buffer<float> added_;    // what it adds, [tokens, outputs]
 };
 
 }  // namespace

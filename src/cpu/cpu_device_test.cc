@@ -257,6 +257,29 @@ TEST_P(CpuDevice, AnOutputRowOfMatMulDependsOnItsInputRowOnly) {
   }
 }
 
+TEST_P(CpuDevice, AddsALowRankToAnyMatrix) {
+  for (const DType type : kAllTypes) {
+    for (const ActivationType activation : {ActivationType::kF32, ActivationType::kRounded}) {
+      for (const int64_t tokens : {1, 70}) {
+        CheckLowRank(device(), type, activation, tokens, 35, ColsOf(type).back(), 5);
+      }
+    }
+  }
+}
+
+TEST_P(CpuDevice, WhatALowRankAddsToARowDependsOnItsInputRowOnly) {
+  TestWeight w(DType::kQ4_0, 40, 96, 7);
+  const TestLowRank added(40, 96, 3, 9);
+  w.weight.low_rank = &added.low_rank;
+  const auto x = NormalValues(150 * 96, 8);
+  const auto all = RunMatMul(device(), x, 150, w.weight, ActivationType::kF32);
+  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 1}, {60, 9}, {149, 1}}) {
+    const std::vector<float> some(x.begin() + first * 96, x.begin() + (first + count) * 96);
+    EXPECT_EQ(RunMatMul(device(), some, count, w.weight, ActivationType::kF32),
+              std::vector<float>(all.begin() + first * 40, all.begin() + (first + count) * 40));
+  }
+}
+
 TEST_P(CpuDevice, MatMulTakesStridedRows) {
   const TestWeight w(DType::kQ8_0, 9, 64, 3);
   const auto x = NormalValues(5 * 64, 4);

@@ -209,6 +209,12 @@ bool LoadedModel::Pack(Device& device) {
   return true;
 }
 
+void LoadedModel::AddAdapters(const std::string& folder) {
+  CADRE_CHECK(!adapters_);
+  adapters_ = LoadAdapters(folder, *model_);
+  *model_ = adapters_->Bind();
+}
+
 void LoadedModel::SetExpertsPerToken(int64_t k) {
   if (k < 1 || k > model_->config.router.num_experts) {
     throw Error("--experts is {} but must be from 1 to {}", k, model_->config.router.num_experts);

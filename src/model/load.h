@@ -4,11 +4,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/huge_memory.h"
 #include "formats/checkpoint.h"
+#include "model/adapter_files.h"
 #include "model/weights.h"
 #include "ops/device.h"
 #include "tensor/buffer.h"
@@ -32,6 +34,9 @@ class LoadedModel {
   // the file's pages back. False when there is no room for that: then all stays as it is.
   bool Pack(Device& device);
 
+  // Adds the adapters in `folder` (model/adapter_files.h) to the model. Once, before Pack.
+  void AddAdapters(const std::string& folder);
+
   // Uses k experts per token from now on. Throws Error when k is not in [1, experts].
   void SetExpertsPerToken(int64_t k);
 
@@ -40,6 +45,7 @@ class LoadedModel {
   std::unique_ptr<Checkpoint> checkpoint_;
   std::unique_ptr<Model> model_;
   std::vector<Buffer<float>> norms_;
+  std::optional<StoredAdapters> adapters_;
   HugeMemory packed_;
   std::vector<std::string> warnings_;
 };

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
+#include "base/random.h"
 #include "model/rope_rows.h"
 #include "model/tensor_names.h"
 #include "tensor/quant.h"
@@ -47,7 +50,44 @@ Parameter& ParameterLayout::Add(std::string name, int64_t rows, int64_t cols, bo
       .name = std::move(name), .rows = rows, .cols = cols, .offset = offset, .is_norm = is_norm});
 }
 
+ParameterLayout::ParameterLayout(const Model& base, std::vector<Adapter> adapters)
+    : config_(base.config),
+      base_(std::make_shared<const Model>(base)),
+      adapters_(std::move(adapters)) {
+  CADRE_CHECK(!adapters_.empty());
+  for (const auto& adapter : adapters_) {
+    const Weight& matrix = MatrixOf(base.weights, adapter);
+    const std::string module = ModuleOf(adapter, config_.router.dense());
+    Add(module + ".lora_A.weight", adapter.rank, matrix.cols);
+    Add(module + ".lora_B.weight", matrix.rows, adapter.rank);
+  }
+}
+
+LowRank ParameterLayout::LowRankOf(size_t adapter, float* arena) const {
+  const auto weight = [&](const Parameter& p) {
+    return Weight{.data = reinterpret_cast<const std::byte*>(arena + p.offset),
+                  .rows = p.rows,
+                  .cols = p.cols};
+  };
+  return {weight(parameters_[2 * adapter]), weight(parameters_[2 * adapter + 1]),
+          adapters_[adapter].scale};
+}
+
+Model ParameterLayout::BindAdapters(float* arena) const {
+  auto low_ranks = std::make_shared<std::vector<LowRank>>();
+  for (size_t i = 0; i < adapters_.size(); ++i) low_ranks->push_back(LowRankOf(i, arena));
+  Model model = *base_;
+  for (size_t i = 0; i < adapters_.size(); ++i)
+    MatrixOf(model.weights, adapters_[i]).low_rank = &(*low_ranks)[i];
+  model.weights.low_ranks = std::move(low_ranks);
+  return model;
+}
+
 Model ParameterLayout::Bind(float* arena) const {
+  return adapters_.empty() ? BindWeights(arena) : BindAdapters(arena);
+}
+
+Model ParameterLayout::BindWeights(float* arena) const {
   const auto& c = config_;
   Model model{c, {}, RopeFrequencies(c)};
   size_t next = 0;
@@ -83,6 +123,21 @@ Model ParameterLayout::Bind(float* arena) const {
   model.weights.final_norm = norm();
   model.weights.head = c.tie_embeddings ? model.weights.embedding : matrix();
   return model;
+}
+
+void InitialiseAdapters(const ParameterLayout& layout, uint64_t seed, float* arena) {
+  for (size_t i = 0; i < layout.adapters().size(); ++i) {
+    const LowRank low_rank = layout.LowRankOf(i, arena);
+    const auto values = [](const Weight& w) {
+      auto* data = reinterpret_cast<float*>(const_cast<std::byte*>(w.data));
+      return std::span(data, static_cast<size_t>(w.rows * w.cols));
+    };
+    const double bound = 1 / std::sqrt(static_cast<double>(low_rank.down.cols));
+    Random random(seed, i + 1);
+    for (float& value : values(low_rank.down))
+      value = static_cast<float>((2 * random.NextDouble() - 1) * bound);
+    for (float& value : values(low_rank.up)) value = 0;
+  }
 }
 
 void CopyToArena(const Model& model, float* arena) {

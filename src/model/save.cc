@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "formats/safetensors.h"
+#include "model/adapters.h"
 #include "model/config_files.h"
 #include "model/rope_rows.h"
 #include "tensor/quant.h"
@@ -145,13 +146,14 @@ class TensorStore {
   void StoreRow(const Weight& w, int64_t row, DType type, std::span<const float> importance,
                 int thread, std::byte* to) {
     const auto bytes = static_cast<size_t>(RowBytes(w.type, w.cols));
-    if (w.type == type) {
+    if (w.type == type && w.low_rank == nullptr) {
       std::copy_n(w.row(row), bytes, to);
       return;
     }
     auto& values = scratch_[static_cast<size_t>(thread)];
     values.resize(static_cast<size_t>(w.cols));
     DecodeRow(w.type, w.row(row), values);
+    if (w.low_rank != nullptr) AddLowRankRow(*w.low_rank, row, values);
     EncodeRow(type, values, to, importance);
   }
 

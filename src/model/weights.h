@@ -2,6 +2,7 @@
 // matter: a mapped checkpoint (load.h) or a training arena (parameters.h).
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;   // [layers]
   std::span<const float> final_norm;  // [d]
   Weight head;                        // [vocab, d]; the embedding itself when tied
+  std::shared_ptr<const std::vector<LowRank>> low_ranks;  // what the matrices' low_rank point to
 };
 
 // All that Forward needs to know of a model.

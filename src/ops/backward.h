@@ -4,7 +4,7 @@
 // do not depend on the number of threads: every sum has one owner and a fixed order.
 //
 // Shapes as in ops/device.h: T tokens, C routed rows, D head_dim, H query heads, K key/value heads.
-// Weights are float32.
+// Weights are float32 where nothing else is said.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ class BackwardOps {
   virtual void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out,
                              Mat<float> d_table) = 0;
 
-  // x, d_out, d_x: [T, cols]; weight, d_weight: [cols].
+  // x, d_out, d_x: [T, cols]; weight, d_weight: [cols]. An empty d_weight is left out.
   virtual void RmsNormBackward(Mat<const float> x, std::span<const float> weight, float eps,
                                Mat<const float> d_out, Mat<float> d_x,
                                std::span<float> d_weight) = 0;
@@ -44,10 +44,15 @@ class BackwardOps {
   virtual void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out,
                               ActivationType activation, Mat<float> d_x, Mat<float> d_w) = 0;
 
-  // Rotates d_x in place by the negative angles: the transpose of Rope of half-split weights, which
-  // is how training holds them.
+  // The part of MatMulBackward that reaches x, of a weight of any stored type, decoded; what
+  // w.low_rank adds is left out. The same bits as of the float32 weight that it decodes to.
+  virtual void MatMulInputBackward(const Weight& w, Mat<const float> d_out,
+                                   ActivationType activation, Mat<float> d_x) = 0;
+
+  // Rotates d_x in place by the negative angles: the transpose of Rope. d_x comes half-split and
+  // leaves in `layout`.
   virtual void RopeBackward(Mat<float> d_x, int64_t head_dim, std::span<const int64_t> positions,
-                            std::span<const double> inv_freq) = 0;
+                            std::span<const double> inv_freq, RopeLayout layout) = 0;
 
   // The gradient of Attention with respect to q [T, H * D] and to this step's own k, v [T, K * D].
   // The cache is KvType::kF32 and holds exactly this step's rows: each sequence's rows are

@@ -62,7 +62,9 @@ class Device {
   virtual void RmsNorm(Mat<const float> x, std::span<const float> weight, float eps,
                        Mat<float> out) = 0;
 
-  // out[t, n] = sum_k x[t, k] w[n, k]. x: [T, w.cols], out: [T, w.rows].
+  // out[t, n] = sum_k x[t, k] w[n, k]. x: [T, w.cols], out: [T, w.rows]. With w.low_rank its
+  // product is added, in float32 whatever `activation` says: scale * sum_r up[n, r] sum_k down[r,
+  // k] x[t, k].
   virtual void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
                       Mat<float> out) = 0;
 

@@ -123,6 +123,49 @@ inline void CheckMatMul(Device& device, DType type, ActivationType activation, i
                std::string(Info(type).name));
 }
 
+// float32 matrices of a low rank, from normal values.
+struct TestLowRank {
+  TestWeight down, up;
+  LowRank low_rank;
+
+  TestLowRank(int64_t rows, int64_t cols, int64_t rank, uint64_t seed)
+      : down(DType::kF32, rank, cols, seed),
+        up(DType::kF32, rows, rank, seed + 1),
+        low_rank{down.weight, up.weight, 1.5f} {}
+  TestLowRank(const TestLowRank&) = delete;
+};
+
+// What a low rank adds is the product of sums of cols and of rank terms.
+inline void CheckLowRank(Device& device, DType type, ActivationType activation, int64_t tokens,
+                         int64_t rows, int64_t cols, int64_t rank) {
+  TestWeight w(type, rows, cols, 11);
+  const TestLowRank added(rows, cols, rank, 13);
+  const auto x = NormalValues(tokens * cols, 12);
+  const auto alone = RunMatMul(device, x, tokens, w.weight, activation);
+  w.weight.low_rank = &added.low_rank;
+  const auto got = RunMatMul(device, x, tokens, w.weight, activation);
+  std::vector<float> expected;
+  std::vector<double> bound;
+  for (size_t t = 0; t < static_cast<size_t>(tokens); ++t) {
+    for (size_t n = 0; n < static_cast<size_t>(rows); ++n) {
+      double sum = 0, magnitude = 0;
+      for (size_t r = 0; r < static_cast<size_t>(rank); ++r) {
+        for (size_t k = 0; k < static_cast<size_t>(cols); ++k) {
+          const double term = 1.5 * double{added.up.values[n * static_cast<size_t>(rank) + r]} *
+                              double{added.down.values[r * static_cast<size_t>(cols) + k]} *
+                              double{x[t * static_cast<size_t>(cols) + k]};
+          sum += term;
+          magnitude += std::abs(term);
+        }
+      }
+      const double before = double{alone[t * static_cast<size_t>(rows) + n]};
+      expected.push_back(static_cast<float>(before + sum));
+      bound.push_back(Gamma(cols + rank + 8) * (magnitude + std::abs(before)));
+    }
+  }
+  ExpectWithin(got, expected, bound, std::string(Info(type).name) + " with a low rank");
+}
+
 // The sum of squares errs by Gamma(cols), its root by half of that; six roundings around it.
 inline void CheckRmsNorm(Device& device, int64_t rows, int64_t cols) {
   const auto x = NormalValues(rows * cols, 21, 3);

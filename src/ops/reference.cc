@@ -200,6 +200,7 @@ class ReferenceDevice : public Device {
         out.row(t)[n] = static_cast<float>(sum);
       }
     }
+    if (w.low_rank != nullptr) AddLowRank(x, *w.low_rank, out);
   }
 
   int64_t PackedBytes(const Weight&) const override { return 0; }
@@ -298,6 +299,24 @@ class ReferenceDevice : public Device {
   }
 
  private:
+  static void AddLowRank(Mat<const float> x, const LowRank& low_rank, Mat<float> out) {
+    const auto rank = static_cast<size_t>(low_rank.rank());
+    std::vector<double> hidden(rank);
+    for (int64_t t = 0; t < x.rows; ++t) {
+      for (size_t r = 0; r < rank; ++r) {
+        const auto down = DecodedRow(low_rank.down, static_cast<int64_t>(r));
+        hidden[r] = 0;
+        for (size_t k = 0; k < down.size(); ++k) hidden[r] += double{x.row_span(t)[k]} * down[k];
+      }
+      for (int64_t n = 0; n < out.cols; ++n) {
+        const auto up = DecodedRow(low_rank.up, n);
+        double sum = 0;
+        for (size_t r = 0; r < rank; ++r) sum += hidden[r] * up[r];
+        out.row(t)[n] = static_cast<float>(out.row(t)[n] + low_rank.scale * sum);
+      }
+    }
+  }
+
   // One query head of one row; returns the log of the softmax denominator.
   static double AttendOne(const float* q, int64_t row, int64_t kv_head, int64_t window,
                           const KvBatch& batch, float* out) {

@@ -7,6 +7,7 @@
 
 #include "ops/backward.h"
 #include "tensor/float16.h"
+#include "tensor/quant.h"
 
 namespace cadre {
 namespace {
@@ -17,6 +18,18 @@ double Dot(std::span<const float> a, std::span<const float> b) {
   double sum = 0;
   for (size_t i = 0; i < a.size(); ++i) sum += double{a[i]} * double{b[i]};
   return sum;
+}
+
+// From (i, i + D/2) to (2i, 2i + 1) in each head.
+void Interleave(std::span<float> row, int64_t head_dim) {
+  const auto half = static_cast<size_t>(head_dim / 2);
+  std::vector<float> old(row.begin(), row.end());
+  for (size_t head = 0; head < row.size(); head += 2 * half) {
+    for (size_t i = 0; i < half; ++i) {
+      row[head + 2 * i] = old[head + i];
+      row[head + 2 * i + 1] = old[head + half + i];
+    }
+  }
 }
 
 template <typename A, typename B>
@@ -40,7 +53,7 @@ class ReferenceBackward final : public BackwardOps {
   void RmsNormBackward(Mat<const float> x, std::span<const float> weight, float eps,
                        Mat<const float> d_out, Mat<float> d_x, std::span<float> d_weight) override {
     CADRE_CHECK(SameShape(x, d_out) && SameShape(x, d_x) && std::ssize(weight) == x.cols &&
-                d_weight.size() == weight.size());
+                (d_weight.empty() || d_weight.size() == weight.size()));
     std::vector<double> d_weight_sum(weight.size());
     const auto cols = static_cast<double>(x.cols);
     for (int64_t t = 0; t < x.rows; ++t) {
@@ -55,7 +68,7 @@ class ReferenceBackward final : public BackwardOps {
         d_weight_sum[i] += double{d_outs[i]} * double{xs[i]} * r;
       }
     }
-    for (size_t i = 0; i < weight.size(); ++i) AddTo(d_weight[i], d_weight_sum[i]);
+    for (size_t i = 0; i < d_weight.size(); ++i) AddTo(d_weight[i], d_weight_sum[i]);
   }
 
   void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out,
@@ -86,8 +99,16 @@ class ReferenceBackward final : public BackwardOps {
     }
   }
 
+  void MatMulInputBackward(const Weight& w, Mat<const float> d_out, ActivationType activation,
+                           Mat<float> d_x) override {
+    std::vector<float> decoded(static_cast<size_t>(w.rows * w.cols));
+    const Mat<float> matrix(decoded.data(), w.rows, w.cols);
+    for (int64_t n = 0; n < w.rows; ++n) DecodeRow(w.type, w.row(n), matrix.row_span(n));
+    MatMulBackward(d_x, matrix, d_out, activation, d_x, {});
+  }
+
   void RopeBackward(Mat<float> d_x, int64_t head_dim, std::span<const int64_t> positions,
-                    std::span<const double> inv_freq) override {
+                    std::span<const double> inv_freq, RopeLayout layout) override {
     CADRE_CHECK(head_dim > 0 && head_dim % 2 == 0 && d_x.cols % head_dim == 0);
     CADRE_CHECK(std::ssize(positions) == d_x.rows && std::ssize(inv_freq) == head_dim / 2);
     for (int64_t t = 0; t < d_x.rows; ++t) {
@@ -103,6 +124,7 @@ class ReferenceBackward final : public BackwardOps {
           b = static_cast<float>(old_b * cosine - old_a * sine);
         }
       }
+      if (layout == RopeLayout::kInterleaved) Interleave(d_x.row_span(t), head_dim);
     }
   }
 

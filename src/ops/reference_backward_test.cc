@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "ops/backward_test_cases.h"
+#include "ops/device_test_cases.h"
 
 namespace cadre {
 namespace {
@@ -93,13 +94,38 @@ TEST(ReferenceBackward, MatMulIsTheDerivative) {
   EXPECT_EQ(only_w, d_w);
 }
 
+TEST(ReferenceBackward, MatMulInputIsThatOfTheDecodedWeight) {
+  const TestWeight w(DType::kQ8_0, 5, 64, 1);
+  auto values = w.values;
+  auto d_out = NormalValues(3 * 5, 2), x = NormalValues(3 * 64, 3);
+  auto d_x = NormalValues(3 * 64, 4), expected = d_x;
+  kOps->MatMulInputBackward(w.weight, View(d_out, 3, 5), ActivationType::kF32, View(d_x, 3, 64));
+  kOps->MatMulBackward(View(x, 3, 64), View(values, 5, 64), View(d_out, 3, 5), ActivationType::kF32,
+                       View(expected, 3, 64), {});
+  EXPECT_EQ(d_x, expected);
+}
+
+TEST(ReferenceBackward, RopeOfNeighboursIsThatOfHalvesInTheirOrder) {
+  const std::vector<int64_t> positions = {0, 7, 100};
+  const std::vector<double> inv_freq = {1.0, 0.1, 0.01};
+  auto halves = NormalValues(3 * 12, 1), neighbours = halves;
+  kOps->RopeBackward(View(halves, 3, 12), 6, positions, inv_freq, RopeLayout::kHalfSplit);
+  kOps->RopeBackward(View(neighbours, 3, 12), 6, positions, inv_freq, RopeLayout::kInterleaved);
+  for (size_t head = 0; head < halves.size(); head += 6) {
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(neighbours[head + 2 * i], halves[head + i]);
+      EXPECT_EQ(neighbours[head + 2 * i + 1], halves[head + 3 + i]);
+    }
+  }
+}
+
 TEST(ReferenceBackward, RopeIsTheDerivative) {
   const std::vector<int64_t> positions = {0, 7, 100};
   const std::vector<double> inv_freq = {1.0, 0.1};
   auto x = NormalValues(3 * 8, 1);
   const auto d_out = NormalValues(3 * 8, 2);
   auto d_x = d_out;
-  kOps->RopeBackward(View(d_x, 3, 8), 4, positions, inv_freq);
+  kOps->RopeBackward(View(d_x, 3, 8), 4, positions, inv_freq, RopeLayout::kHalfSplit);
   const auto loss = [&](const std::vector<double>& xs) {
     std::vector<double> rotated = xs;
     for (size_t t = 0; t < 3; ++t) {

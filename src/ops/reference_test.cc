@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "ops/attention_test_cases.h"
-#include "ops/device.h"
+#include "ops/device_test_cases.h"
 #include "tensor/float16.h"
 
 namespace cadre {
@@ -33,6 +33,12 @@ TEST(ReferenceDevice, Int8RoundsGroupsOf32ForQuantisedWeightsOnly) {
   EXPECT_EQ(RunMatMul(*reference, x, 1, quantised, ActivationType::kRounded)[0],
             127.0f * (127 + 0 + 2 - 2 + 254 + 0 + 2));
   EXPECT_FLOAT_EQ(RunMatMul(*reference, x, 1, quantised, ActivationType::kF32)[0], 127.0f * 382.5f);
+}
+
+TEST(ReferenceDevice, MatMulAddsTheLowRank) {
+  const auto device = MakeReferenceDevice();
+  for (const auto activation : {ActivationType::kF32, ActivationType::kRounded})
+    CheckLowRank(*device, DType::kQ8_0, activation, 3, 7, 64, 2);
 }
 
 TEST(ReferenceDevice, RmsNormMakesTheMeanSquareOne) {

@@ -104,6 +104,10 @@ std::string WorkOf(const Checkpoint& checkpoint, const ConvertOptions& options) 
   std::vector<std::string> files = checkpoint.files();
   if (checkpoint.kind() != CheckpointKind::kGguf) files.push_back(checkpoint.config_file());
   if (!options.imatrix.empty()) files.push_back(options.imatrix);
+  if (!options.lora.empty()) {
+    for (const auto& name : {kAdapterConfigName, kAdapterWeightsName})
+      files.push_back((fs::path(options.lora) / name).string());
+  }
   std::string work = fmt::format("conversion {}: {} {} {} {} {} {}\n", kConversionVersion,
                                  options.mix != nullptr ? "mix" : "pure", TypeName(options),
                                  options.budget_bytes, static_cast<int>(options.layout.names),
@@ -215,7 +219,8 @@ BudgetPlan ChooseTypes(const Model& model, const Importance& importance,
 
 Conversion Convert(const std::string& source, const std::string& destination,
                    const ConvertOptions& options, ThreadPool& threads) {
-  const LoadedModel loaded = LoadedModel::Load(source);
+  LoadedModel loaded = LoadedModel::Load(source);
+  if (!options.lora.empty()) loaded.AddAdapters(options.lora);
   const Checkpoint& checkpoint = loaded.checkpoint();
   Conversion conversion;
   conversion.warnings = loaded.warnings();

@@ -15,6 +15,7 @@ namespace cadre {
 struct ConvertOptions {
   std::optional<DType> type = {};  // of all matrices; none: each as it is stored
   const Mix* mix = nullptr;        // GGUF: types by a mix, in place of `type`
+  std::string lora = {};           // a folder of adapters to merge into the matrices; empty: none
   std::string imatrix = {};        // a file (formats/imatrix.h); empty: all columns weigh alike
   // GGUF in one file, with an imatrix: the file's size at most, in bytes; the type of each tensor
   // is chosen for that (budget.h), whatever `type` and `mix` say. 0: none.

@@ -21,6 +21,45 @@ void Zero(Mat<float> m) {
   if (!m.empty()) std::memset(m.data, 0, static_cast<size_t>(m.rows * m.cols) * sizeof(float));
 }
 
+void Scale(Mat<float> m, float factor) {
+  for (int64_t i = 0; i < m.rows * m.cols; ++i) m.data[i] *= factor;
+}
+
+// What every matrix product's backward computes with.
+struct Tools {
+  Device& device;
+  BackwardOps& ops;
+  BackwardScratch& scratch;
+  const GradientArena& gradients;
+};
+
+// What w.low_rank adds, u = x down^T and scale * u up^T.
+void LowRankBackward(Mat<const float> x, const LowRank& low_rank, Mat<const float> d_out,
+                     const Tools& tools, Mat<float> d_x) {
+  constexpr auto kExact = ActivationType::kF32;
+  const auto& [down, up, scale] = low_rank;
+  const Mat<float> hidden = tools.scratch.LowRankHidden(x.rows, low_rank.rank());
+  const Mat<float> d_hidden = tools.scratch.LowRankGradient(x.rows, low_rank.rank());
+  tools.device.MatMul(x, down, kExact, hidden);
+  Scale(hidden, scale);
+  Zero(d_hidden);
+  tools.ops.MatMulBackward(hidden, AsMat(up), d_out, kExact, d_hidden, tools.gradients.Of(up));
+  Scale(d_hidden, scale);
+  tools.ops.MatMulBackward(x, AsMat(down), d_hidden, kExact, d_x, tools.gradients.Of(down));
+}
+
+// out = x w^T, and what w.low_rank adds: gradients of x (added) and of what is trained.
+void LinearBackward(Mat<const float> x, const Weight& w, Mat<const float> d_out,
+                    ActivationType activation, const Tools& tools, Mat<float> d_x) {
+  const Mat<float> d_w = tools.gradients.Of(w);
+  if (d_w.empty()) {
+    tools.ops.MatMulInputBackward(w, d_out, activation, d_x);
+  } else {
+    tools.ops.MatMulBackward(x, AsMat(w), d_out, activation, d_x, d_w);
+  }
+  if (w.low_rank != nullptr) LowRankBackward(x, *w.low_rank, d_out, tools, d_x);
+}
+
 // The gradient of what a branch added to the residual stream: the stream's own, through the
 // branch's dropout.
 void BranchGradient(const DropoutSettings& dropout, int64_t layer, DropoutSettings::Site site,
@@ -41,13 +80,14 @@ void ExpertBackward(const ExpertWeights& w, int64_t layer, int64_t e, int64_t be
   const Mat<float> d_up = s.d_up.Rows(begin, end);
   const Mat<float> d_gathered = s.d_gathered.Rows(begin, end);
   const Mat<const float> x = a.gathered.Rows(begin, end);
-  ops.MatMulBackward(a.act.Rows(begin, end), AsMat(w.w2), s.d_expert_out.Rows(begin, end),
-                     activation, d_act, g.Of(w.w2));
+  const Tools tools{device, ops, s, g};
+  LinearBackward(a.act.Rows(begin, end), w.w2, s.d_expert_out.Rows(begin, end), activation, tools,
+                 d_act);
   Dropout(d_act, dropout.expert_rate, dropout.seed + static_cast<uint64_t>(e),
           dropout.Stream(layer, DropoutSettings::kExpert), device.threads());
   ops.SwiGluBackward(a.gate.Rows(begin, end), a.up.Rows(begin, end), d_act, d_gate, d_up);
-  ops.MatMulBackward(x, AsMat(w.w1), d_gate, activation, d_gathered, g.Of(w.w1));
-  ops.MatMulBackward(x, AsMat(w.w3), d_up, activation, d_gathered, g.Of(w.w3));
+  LinearBackward(x, w.w1, d_gate, activation, tools, d_gathered);
+  LinearBackward(x, w.w3, d_up, activation, tools, d_gathered);
 }
 
 // The logits are clean + draws * deviation(noise_raw): from d_logits to d_noise = d noise_raw, and
@@ -84,11 +124,11 @@ void RouterBackward(int64_t layer, const BackwardInput& in, Device& device, Back
   const bool jitter = router.jitter > 0;
   const Mat<float> d_in = jitter ? s.d_router_in : s.d_h;
   if (jitter) Zero(d_in);
-  ops.MatMulBackward(a.router_in, AsMat(w.router), s.d_logits, ActivationType::kF32, d_in,
-                     g.Of(w.router));
+  LinearBackward(a.router_in, w.router, s.d_logits, ActivationType::kF32, {device, ops, s, g},
+                 d_in);
   if (router.noise)
-    ops.MatMulBackward(a.router_in, AsMat(w.router_noise), s.d_noise, ActivationType::kF32, d_in,
-                       g.Of(w.router_noise));
+    LinearBackward(a.router_in, w.router_noise, s.d_noise, ActivationType::kF32,
+                   {device, ops, s, g}, d_in);
   if (!jitter) return;
   const DropoutSettings& draws = in.options.dropout;
   Jitter(d_in, router.jitter, draws.seed, draws.Stream(layer, DropoutSettings::kRouterJitter),
@@ -122,22 +162,22 @@ void MoeBackward(int64_t layer, const BackwardInput& in, Device& device, Backwar
 }
 
 // From d_branch = d attn_out to d_h = d attn_h.
-void AttentionBackward(int64_t layer, const BackwardInput& in, BackwardOps& ops, BackwardScratch& s,
-                       const GradientArena& g) {
+void AttentionBackward(int64_t layer, const BackwardInput& in, Device& device, BackwardOps& ops,
+                       BackwardScratch& s, const GradientArena& g) {
   LayerActivations& a = in.activations.layer(layer);
   const LayerWeights& w = in.model.weights.layers[static_cast<size_t>(layer)];
   const ModelConfig& c = in.model.config;
   const auto& frequencies = in.model.rope_frequencies;
   const ActivationType activation = in.options.activation;
   for (const auto& m : {s.d_attn, s.d_q, s.d_k, s.d_v, s.d_h}) Zero(m);
-  ops.MatMulBackward(a.attn, AsMat(w.wo), s.d_branch, activation, s.d_attn, g.Of(w.wo));
+  LinearBackward(a.attn, w.wo, s.d_branch, activation, {device, ops, s, g}, s.d_attn);
   ops.AttentionBackward(a.q, c.num_heads, c.sliding_window, KvBatchOf(in.model, layer, in.batch),
                         a.attn, a.lse, s.d_attn, s.d_q, s.d_k, s.d_v);
-  ops.RopeBackward(s.d_q, c.head_dim, in.batch.positions, frequencies);
-  ops.RopeBackward(s.d_k, c.head_dim, in.batch.positions, frequencies);
-  ops.MatMulBackward(a.attn_h, AsMat(w.wq), s.d_q, activation, s.d_h, g.Of(w.wq));
-  ops.MatMulBackward(a.attn_h, AsMat(w.wk), s.d_k, activation, s.d_h, g.Of(w.wk));
-  ops.MatMulBackward(a.attn_h, AsMat(w.wv), s.d_v, activation, s.d_h, g.Of(w.wv));
+  ops.RopeBackward(s.d_q, c.head_dim, in.batch.positions, frequencies, c.rope_layout);
+  ops.RopeBackward(s.d_k, c.head_dim, in.batch.positions, frequencies, c.rope_layout);
+  LinearBackward(a.attn_h, w.wq, s.d_q, activation, {device, ops, s, g}, s.d_h);
+  LinearBackward(a.attn_h, w.wk, s.d_k, activation, {device, ops, s, g}, s.d_h);
+  LinearBackward(a.attn_h, w.wv, s.d_v, activation, {device, ops, s, g}, s.d_h);
 }
 
 }  // namespace
@@ -183,8 +223,8 @@ void Backward(const BackwardInput& in, Device& device, BackwardOps& ops, Backwar
   s.SetTokens(in.d_logits.rows);
   Zero(s.d_x);
   Zero(s.d_h);
-  ops.MatMulBackward(activations.final_h(), AsMat(weights.head), in.d_logits, in.options.activation,
-                     s.d_h, g.Of(weights.head));
+  LinearBackward(activations.final_h(), weights.head, in.d_logits, in.options.activation,
+                 {device, ops, s, g}, s.d_h);
   ops.RmsNormBackward(activations.out(), weights.final_norm, config.rms_norm_eps, s.d_h, s.d_x,
                       g.Of(weights.final_norm));
 
@@ -196,12 +236,13 @@ void Backward(const BackwardInput& in, Device& device, BackwardOps& ops, Backwar
     ops.RmsNormBackward(a.x_mid, w.ffn_norm, config.rms_norm_eps, s.d_h, s.d_x, g.Of(w.ffn_norm));
 
     BranchGradient(dropout, layer, DropoutSettings::kAttention, device, s);
-    AttentionBackward(layer, in, ops, s, g);
+    AttentionBackward(layer, in, device, ops, s, g);
     ops.RmsNormBackward(a.x, w.attn_norm, config.rms_norm_eps, s.d_h, s.d_x, g.Of(w.attn_norm));
   }
   Dropout(s.d_x, dropout.rate, dropout.seed, dropout.Stream(0, DropoutSettings::kEmbedding),
           device.threads());
-  ops.EmbedBackward(in.batch.ids, s.d_x, g.Of(weights.embedding));
+  const Mat<float> d_embedding = g.Of(weights.embedding);
+  if (!d_embedding.empty()) ops.EmbedBackward(in.batch.ids, s.d_x, d_embedding);
 }
 
 }  // namespace cadre

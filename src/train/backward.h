@@ -4,6 +4,10 @@
 // softmax (arXiv 1701.06538 section 2.1, arXiv 2101.03961 section 2.2).
 #pragma once
 
+#include <functional>
+#include <span>
+#include <vector>
+
 #include "model/forward.h"
 #include "model/parameters.h"
 #include "ops/backward.h"
@@ -15,19 +19,29 @@ namespace cadre {
 // in this one.
 class GradientArena {
  public:
-  GradientArena(const float* weights, float* gradients)
+  // Of one size.
+  GradientArena(std::span<const float> weights, std::span<float> gradients)
       : weights_(weights), gradients_(gradients) {}
 
+  // Empty for a weight that lies elsewhere: it is not trained.
   Mat<float> Of(const Weight& w) const {
-    return {gradients_ + (reinterpret_cast<const float*>(w.data) - weights_), w.rows, w.cols};
+    if (!Has(w.data)) return {};
+    const auto offset = reinterpret_cast<const float*>(w.data) - weights_.data();
+    return {gradients_.data() + offset, w.rows, w.cols};
   }
   std::span<float> Of(std::span<const float> norm) const {
-    return {gradients_ + (norm.data() - weights_), norm.size()};
+    if (!Has(norm.data())) return {};
+    return gradients_.subspan(static_cast<size_t>(norm.data() - weights_.data()), norm.size());
   }
 
  private:
-  const float* weights_;
-  float* gradients_;
+  bool Has(const void* data) const {
+    const std::less<const void*> before;
+    return !before(data, weights_.data()) && before(data, weights_.data() + weights_.size());
+  }
+
+  std::span<const float> weights_;
+  std::span<float> gradients_;
 };
 
 // Memory of the backward pass, of one layer at a time. Shapes as the field of the same name in
@@ -48,13 +62,24 @@ class BackwardScratch {
   Mat<float> d_clean;  // [T, E] of the logits before noise, beyond d_logits; empty without noise
   Mat<float> d_noise;  // [T, E] of the noise's deviation, then of noise_raw; likewise
 
+  // [rows, rank] what a low rank's `down` makes of its input, and the gradient of that. Until the
+  // next call.
+  Mat<float> LowRankHidden(int64_t rows, int64_t rank) { return Reserved(hidden_, rows, rank); }
+  Mat<float> LowRankGradient(int64_t rows, int64_t rank) { return Reserved(d_hidden_, rows, rank); }
+
  private:
+  static Mat<float> Reserved(Buffer<float>& buffer, int64_t rows, int64_t cols) {
+    buffer.Reserve(rows * cols);
+    return buffer.AsMat(rows, cols);
+  }
+
   ModelConfig config_;
   std::vector<Buffer<float>> buffers_;
+  Buffer<float> hidden_, d_hidden_;
 };
 
 struct BackwardInput {
-  const Model& model;  // weights in a float32 arena
+  const Model& model;  // what is trained lies in the arena; the rest is of any stored type
   const Batch& batch;  // as Forward got it; all rows wanted
   const ForwardOptions& options;
   Activations& activations;   // Keep::kEveryLayer, as Forward left them
@@ -62,7 +87,7 @@ struct BackwardInput {
   const RouterLosses& router_losses;
 };
 
-// Adds the gradient of every weight to `gradients`.
+// Adds the gradient of every weight that `gradients` has to it.
 void Backward(const BackwardInput& in, Device& device, BackwardOps& ops, BackwardScratch& scratch,
               const GradientArena& gradients);
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "engine/save_text.h"
+#include "model/adapter_files.h"
 #include "model/load.h"
 #include "model/save.h"
 #include "train/checkpoint.h"
@@ -48,6 +49,13 @@ void SaveFolder(const Model& model, const RunText& text, ThreadPool& threads,
   CreateFolders(folder);
   SaveTextFiles(text.tokenizer.vocabulary(), text.chat_template, folder);
   SaveSafetensors(model, HuggingFaceFloats(), threads, folder);
+}
+
+void SaveAdapterFolder(const ParameterLayout& layout, const float* values, const RunText& text,
+                       const std::string& folder) {
+  CreateFolders(folder);
+  SaveTextFiles(text.tokenizer.vocabulary(), text.chat_template, folder);
+  SaveAdapters(layout, values, text.base, folder);
 }
 
 void SaveFinal(const Model& model, const RunConfig& config, const RunText& text,
@@ -205,10 +213,32 @@ class Steps {
       return;
     }
     progress_ = {validation->score, trainer_.step(), 0};
-    SaveFolder(trainer_.model(), text_, threads_, options_.out + "/best");
+    SavePresent(options_.out + "/best");
+  }
+
+  bool trains_adapters() const { return !trainer_.layout().adapters().empty(); }
+
+  // The trainer's present weights.
+  void SavePresent(const std::string& folder) {
+    if (trains_adapters()) {
+      SaveAdapterFolder(trainer_.layout(), trainer_.weights().data(), text_, folder);
+    } else {
+      SaveFolder(trainer_.model(), text_, threads_, folder);
+    }
+  }
+
+  void SaveAdapter() {
+    const std::string folder = options_.out + "/adapter";
+    if (config_.keep_best && progress_.best_step > 0) {
+      const auto best = LoadAdapters(options_.out + "/best", trainer_.model());
+      SaveAdapterFolder(best.layout, best.values.data(), text_, folder);
+    } else {
+      SavePresent(folder);
+    }
   }
 
   void Save() {
+    if (trains_adapters()) return SaveAdapter();
     if (config_.keep_best && progress_.best_step > 0) {
       const auto best = LoadedModel::Load(options_.out + "/best");
       const ParameterLayout layout(best.model().config);  // without what only training has

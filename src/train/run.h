@@ -24,6 +24,7 @@ struct RunControl {
 struct RunText {
   const Tokenizer& tokenizer;
   std::string chat_template;  // Jinja; empty: none
+  std::string base = {};      // of adapters: what the model that they are beside is called
 };
 
 // Makes the run's folder. Throws Error when it holds a run and `resume` is false. Returns whether
@@ -33,8 +34,10 @@ bool BeginRun(const RunControl& options);
 // From the trainer's present weights, or the newest checkpoint's. Leaves in `out`: config.json,
 // metrics.jsonl, report.html (train/report.h), checkpoints/, best/ (the model of the best
 // validation, a Hugging Face folder), and when all steps are done or config.patience is at its end,
-// model/ (Hugging Face folder) and NAME.gguf. Returns whether that is so. Throws Error for a loss
-// that is no number, and for files that cannot be written: then the newest checkpoint stands.
+// model/ (Hugging Face folder) and NAME.gguf. Where adapters are trained, best/ is a folder of them
+// (model/adapter_files.h), and in place of a model adapter/ is written. Returns whether that is so.
+// Throws Error for a loss that is no number, and for files that cannot be written: then the newest
+// checkpoint stands.
 bool Run(Trainer& trainer, Task& task, const RunConfig& config, const RunText& text,
          const RunControl& options, ThreadPool& threads);
 

@@ -35,11 +35,15 @@ ModelPart PartOf(const Parameter& parameter) {
 
 Trainer::Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, Device& device,
                  BackwardOps& ops)
-    : config_(config),
+    : Trainer(ParameterLayout(config), optimiser, device, ops) {}
+
+Trainer::Trainer(ParameterLayout layout, const OptimiserConfig& optimiser, Device& device,
+                 BackwardOps& ops)
+    : layout_(std::move(layout)),
+      config_(layout_.config()),
       optimiser_(optimiser),
       device_(device),
       ops_(ops),
-      layout_(config),
       weights_(layout_.size()),
       gradients_(layout_.size()),
       moment1_(layout_.size()),
@@ -47,14 +51,15 @@ Trainer::Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, De
       model_(layout_.Bind(weights_.data())),
       evaluation_model_(model_),
       experts_(model_.weights),
-      activations_(config, Activations::Keep::kEveryLayer),
-      evaluation_activations_(ForInference(config), Activations::Keep::kOneLayer),
-      scratch_(config),
-      pages_(config.kv_shape(KvType::kF32)) {
+      activations_(config_, Activations::Keep::kEveryLayer),
+      evaluation_activations_(ForInference(config_), Activations::Keep::kOneLayer),
+      scratch_(config_),
+      pages_(config_.kv_shape(KvType::kF32)) {
   evaluation_model_.config = ForInference(evaluation_model_.config);
 }
 
 void Trainer::Initialise(uint64_t seed, double sigma) {
+  CADRE_CHECK(layout_.adapters().empty());
   const double residual_sigma = sigma / std::sqrt(2.0 * static_cast<double>(config_.num_layers));
   uint64_t stream = 0;
   for (const auto& p : layout_.parameters()) {
@@ -140,7 +145,7 @@ void Trainer::AddGradients(const TrainingBatch& batch, size_t index, double shar
   AddTimes(share, router.layer_load, result.layer_load);
   AddTimes(share, router.drop_rate, result.drop_rate);
   Backward({model_, batch_, options, activations_, logits, router}, device_, ops_, scratch_,
-           GradientArena(weights_.data(), gradients_.data()));
+           GradientArena(weights_.span(), gradients_.span()));
 }
 
 StepResult Trainer::ComputeGradients(std::span<const TrainingBatch> batches, Objective& objective) {

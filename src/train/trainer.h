@@ -44,12 +44,15 @@ struct StepResult {
 
 class Trainer {
  public:
-  // Weights are zero until set. Device and ops outlive the trainer.
+  // All weights of a model. They are zero until set. Device and ops outlive the trainer.
   Trainer(const ModelConfig& config, const OptimiserConfig& optimiser, Device& device,
+          BackwardOps& ops);
+  // What the layout is of; "weights" below are those.
+  Trainer(ParameterLayout layout, const OptimiserConfig& optimiser, Device& device,
           BackwardOps& ops);
 
   // Normal draws of deviation `sigma` for matrices, those that write to the residual stream divided
-  // by sqrt(2 layers) (GPT-2); ones for norms; zeros for W_noise (Shazeer 2017).
+  // by sqrt(2 layers) (GPT-2); ones for norms; zeros for W_noise (Shazeer 2017). Not of adapters.
   void Initialise(uint64_t seed, double sigma = 0.02);
 
   // Forward, backward, clip, AdamW. Step numbers count from 1. The batches of one step run one
@@ -88,11 +91,11 @@ class Trainer {
   bool IsFrozen(const Parameter& parameter) const;
   void ApplyAdamW(double learning_rate, double gradient_scale);
 
+  ParameterLayout layout_;
   ModelConfig config_;
   OptimiserConfig optimiser_;
   Device& device_;
   BackwardOps& ops_;
-  ParameterLayout layout_;
   Buffer<float> weights_, gradients_, moment1_, moment2_;
   Model model_;
   Model evaluation_model_;  // the same weights with the router as it runs outside training
