@@ -26,7 +26,7 @@ struct ModelOptions {
   std::string activations = "auto";
   int64_t context = 0;
   int64_t experts = 0;
-  std::string lora;
+  std::string lora = {};
   bool no_pack = false;
   uint64_t memory = 0;
   std::string cache = "frequency";

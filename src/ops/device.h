@@ -54,6 +54,8 @@ class Device {
   virtual std::string name()
       const = 0;  // "reference", "scalar", "avx2", "avx512bw", "avx512", "amx"
   virtual ThreadPool& threads() = 0;
+  // Whether products of BF16 are quicker here than those of float32.
+  virtual bool multiplies_bf16() const { return false; }
 
   // out[t] = table row ids[t], decoded. ids within [0, table.rows).
   virtual void Embed(const Weight& table, std::span<const int32_t> ids, Mat<float> out) = 0;
