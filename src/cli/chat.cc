@@ -36,8 +36,7 @@ class Conversation {
   explicit Conversation(const ChatCommandOptions& options)
       : options_(options),
         session_(options.model, TextNeed::kChat, options.shared, options.run),
-        generator_(Fitted().model(), session_.experts(), session_.device(), session_.tokenizer(),
-                   {options.run.Sequence(), session_.context_length()}) {
+        generator_(MakeGenerator()) {
     Reset();
   }
 
@@ -67,10 +66,14 @@ class Conversation {
   }
 
  private:
-  // Turns add up to as much text as the context holds.
-  ModelSession& Fitted() {
+  Generator MakeGenerator() {
+    // Turns add up to as much text as the context holds.
     session_.FitContext(session_.OneSequence(session_.context_length(), Sequence::kChunk), 1, 0);
-    return session_;
+    return {session_.model(),
+            session_.experts(),
+            session_.device(),
+            session_.tokenizer(),
+            {options_.run.Sequence(), session_.context_length()}};
   }
 
   std::string Answer() {

@@ -34,7 +34,7 @@ void ExpertCache::Use(int64_t layer, std::span<const int32_t> experts) {
 
 void ExpertCache::Touch(int64_t layer, Entry& entry) {
   const int64_t step = steps_[static_cast<size_t>(layer)];
-  entry.uses *= std::pow(kFrequencyDecay, static_cast<double>(step - entry.last_step));
+  entry.uses *= std::pow(kDecay, static_cast<double>(step - entry.last_step));
   entry.uses += 1;
   entry.last_step = step;
 }
@@ -53,7 +53,9 @@ double ExpertCache::Worth(size_t key) const {
   const Entry& entry = entries_[key];
   const int64_t step = steps_[key / static_cast<size_t>(num_experts_)];
   const auto age = static_cast<double>(step - entry.last_step);
-  return policy_ == CachePolicy::kLru ? -age : entry.uses * std::pow(kFrequencyDecay, age);
+  if (policy_ == CachePolicy::kLru) return -age;
+  return (1 - kDecay) * entry.uses * std::pow(kDecay, age) +
+         kRecency * std::pow(kRecencyDecay, age);
 }
 
 // Steps of any layer until the expert's layer runs again.

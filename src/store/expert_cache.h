@@ -14,13 +14,18 @@ namespace cadre {
 
 enum class CachePolicy {
   kLru,        // what its layer has not used for the most steps goes first
-  kFrequency,  // what its layer used least goes first; each step a use counts less
+  kFrequency,  // what its layer used least of late goes first: the share of its last steps, some
+               // 50, and more for those used in the very last ones
 };
 
 class ExpertCache {
  public:
-  // What remains of a use after one more step of the layer.
-  static constexpr double kFrequencyDecay = 0.9;
+  // kFrequency: an expert is worth (1 - kDecay) sum over its uses of kDecay^age, about how likely
+  // it is in any step, and kRecency kRecencyDecay^age of the last use, since neighbours in a text
+  // share experts. Ages in steps of the layer. Measured on traces: LOG.md.
+  static constexpr double kDecay = 0.98;
+  static constexpr double kRecency = 0.2;
+  static constexpr double kRecencyDecay = 0.5;
 
   // capacity: experts that have room, at least 1.
   ExpertCache(int64_t num_layers, int64_t num_experts, int64_t capacity, CachePolicy policy);
