@@ -1,0 +1,30 @@
+// The line of an item in the record:
+//   {"task", "index", "id", "group", "prompt_ids": [...], "choices": [{"ids": [...],
+//    "log_likelihood", "greedy"}, ...], "gold", "answer", and each metric's value of this item,
+//    "correct": the first of them}
+// `index` counts from 0 in the order of the data, `answer` is the choice with the largest sum;
+// where every choice has a prompt of its own (WinoGrande) its "prompt_ids" stand in the choice.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "eval/likelihood.h"
+#include "eval/tasks/task.h"
+
+namespace cadre {
+
+struct ScoredItem {
+  std::vector<Likelihood> scores;
+  bool is_cut = false;
+};
+
+OrderedJson ItemLine(const Task& task, size_t index, const EvalItem& item,
+                     const ItemRequests& requests, const ScoredItem& scored);
+
+// What such a line says. Throws Error where it is not of this item.
+ScoredItem ParseItemLine(const Json& line, size_t index, const EvalItem& item,
+                         const std::string& name);
+
+}  // namespace cadre
