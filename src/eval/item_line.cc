@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "eval/metrics.h"
+#include "eval/tasks/python_text.h"
 
 namespace cadre {
 namespace {
@@ -40,6 +41,8 @@ OrderedJson ItemLine(const Task& task, size_t index, const EvalItem& item,
     choice["ids"] = Ids(requests[i], false);
     choice["log_likelihood"] = scores[i].log_likelihood;
     choice["greedy"] = scores[i].is_greedy;
+    choice["characters"] = NumCharacters(item.answers[i]);
+    choice["bytes"] = item.answers[i].size();
     choices.push_back(std::move(choice));
   }
   line["choices"] = std::move(choices);

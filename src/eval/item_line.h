@@ -1,7 +1,7 @@
 // The line of an item in the record:
 //   {"task", "index", "id", "group", "prompt_ids": [...], "choices": [{"ids": [...],
-//    "log_likelihood", "greedy"}, ...], "gold", "answer", and each metric's value of this item,
-//    "correct": the first of them}
+//    "log_likelihood", "greedy", "characters", "bytes"}, ...], "gold", "answer", and each metric's
+//    value of this item, "correct": the first of them}
 // `index` counts from 0 in the order of the data, `answer` is the choice with the largest sum;
 // where every choice has a prompt of its own (WinoGrande) its "prompt_ids" stand in the choice.
 #pragma once
