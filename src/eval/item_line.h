@@ -1,9 +1,10 @@
 // The line of an item in the record:
-//   {"task", "index", "id", "group", "prompt_ids": [...], "choices": [{"ids": [...],
-//    "log_likelihood", "greedy", "characters", "bytes"}, ...], "gold", "answer", and each metric's
-//    value of this item, "correct": the first of them}
-// `index` counts from 0 in the order of the data, `answer` is the choice with the largest sum;
-// where every choice has a prompt of its own (WinoGrande) its "prompt_ids" stand in the choice.
+//   {"task", "index", "id", "group", "prompt_ids": [...],
+//    "choices": [{"ids": [...], "log_likelihood", "greedy", "characters", "bytes"}, ...],
+//    "gold", "answer", "correct", and each metric's value of this item}
+// `index` counts from 0 in the order of the data, `answer` is the choice with the largest sum,
+// `correct` the value of the first metric. Where every choice has a prompt of its own (WinoGrande),
+// its "prompt_ids" stand in the choice. A prompt that lost its beginning to fit has "cut": true.
 #pragma once
 
 #include <string>
