@@ -72,6 +72,14 @@ struct LikelihoodScorer::Part {
   }
 };
 
+// Items that are scored together.
+struct LikelihoodScorer::Window {
+  std::vector<std::vector<Asked>> asked;  // [items][requests]
+  std::vector<KvBranch> trunks;           // [items]
+  std::vector<KvBranch> ends;             // of requests that have one
+  std::vector<Part> parts;                // to run next
+};
+
 LikelihoodScorer::LikelihoodScorer(const Model& model, ExpertSource& experts, Device& device,
                                    const SequenceConfig& config, int64_t max_kv_bytes)
     : model_(&model),
@@ -135,6 +143,44 @@ bool LikelihoodScorer::SharePrefix(std::span<const int32_t> prefix,
   return true;
 }
 
+// What the requests of each item have in common, behind the prefix.
+void LikelihoodScorer::PlanTrunks(std::span<const ItemRequests> items, Window& window) const {
+  const auto prefix = prefix_ids_.size();
+  window.trunks.reserve(items.size());
+  for (size_t i = 0; i < items.size(); ++i) {
+    const auto trunk = static_cast<size_t>(TrunkLength(items[i]));
+    KvBranch& branch = window.trunks.emplace_back(prefix_, static_cast<int64_t>(prefix));
+    branch.Reserve(static_cast<int64_t>(trunk));
+    if (trunk == prefix) continue;
+    Part part{.branch = &branch,
+              .ids = Rows(items[i].front()).first(trunk).subspan(prefix),
+              .begin = static_cast<int64_t>(prefix),
+              .asked = {}};
+    for (Asked& one : window.asked[i]) part.asked.push_back(&one);
+    window.parts.push_back(std::move(part));
+  }
+}
+
+// What each request has of its own.
+void LikelihoodScorer::PlanEnds(std::span<const ItemRequests> items, Window& window) const {
+  size_t num_requests = 0;
+  for (const auto& item : items) num_requests += item.size();
+  window.ends.reserve(num_requests);
+  for (size_t i = 0; i < items.size(); ++i) {
+    const int64_t trunk = TrunkLength(items[i]);
+    for (Asked& one : window.asked[i]) {
+      const auto rows = Rows(*one.request);
+      if (std::ssize(rows) == trunk) continue;
+      KvBranch& branch = window.ends.emplace_back(window.trunks[i], trunk);
+      branch.Reserve(std::ssize(rows));
+      window.parts.push_back({.branch = &branch,
+                              .ids = rows.subspan(static_cast<size_t>(trunk)),
+                              .begin = trunk,
+                              .asked = {&one}});
+    }
+  }
+}
+
 std::vector<std::vector<Likelihood>> LikelihoodScorer::Score(std::span<const ItemRequests> items,
                                                              const std::atomic<bool>* cancelled) {
   CheckIds(items);
@@ -143,48 +189,17 @@ std::vector<std::vector<Likelihood>> LikelihoodScorer::Score(std::span<const Ite
   for (const auto& item : items) shared = std::min(shared, SharedWith(first, item));
   if (!SharePrefix(first.first(static_cast<size_t>(shared)), cancelled)) return {};
 
-  // First what an item's requests have in common, then what each has of its own.
-  const auto prefix = static_cast<size_t>(prefix_ids_.size());
-  std::vector<std::vector<Asked>> asked(items.size());
-  std::vector<KvBranch> trunks, ends;
-  std::vector<Part> trunk_parts, end_parts;
-  size_t num_requests = 0;
-  for (const auto& item : items) num_requests += item.size();
-  trunks.reserve(items.size());
-  ends.reserve(num_requests);
-  for (size_t i = 0; i < items.size(); ++i) {
-    asked[i].reserve(items[i].size());
-    for (const auto& request : items[i]) asked[i].emplace_back(request);
-    const auto trunk = static_cast<size_t>(TrunkLength(items[i]));
-    trunks.emplace_back(prefix_, static_cast<int64_t>(prefix));
-    trunks.back().Reserve(static_cast<int64_t>(trunk));
-    if (trunk == prefix) continue;
-    Part part{.branch = &trunks.back(),
-              .ids = Rows(items[i].front()).first(trunk).subspan(prefix),
-              .begin = static_cast<int64_t>(prefix),
-              .asked = {}};
-    for (auto& one : asked[i]) part.asked.push_back(&one);
-    trunk_parts.push_back(std::move(part));
-  }
-  if (!RunParts(trunk_parts, cancelled)) return {};
-  for (size_t i = 0; i < items.size(); ++i) {
-    const int64_t trunk = TrunkLength(items[i]);
-    for (auto& one : asked[i]) {
-      const auto rows = Rows(*one.request);
-      if (std::ssize(rows) == trunk) continue;
-      ends.emplace_back(trunks[i], trunk);
-      ends.back().Reserve(std::ssize(rows));
-      end_parts.push_back({.branch = &ends.back(),
-                           .ids = rows.subspan(static_cast<size_t>(trunk)),
-                           .begin = trunk,
-                           .asked = {&one}});
-    }
-  }
-  if (!RunParts(end_parts, cancelled)) return {};
+  Window window;
+  for (const auto& item : items) window.asked.emplace_back(item.begin(), item.end());
+  PlanTrunks(items, window);
+  if (!RunParts(window.parts, cancelled)) return {};
+  window.parts.clear();
+  PlanEnds(items, window);
+  if (!RunParts(window.parts, cancelled)) return {};
 
   std::vector<std::vector<Likelihood>> scores(items.size());
   for (size_t i = 0; i < items.size(); ++i) {
-    for (const auto& one : asked[i]) scores[i].push_back(one.Sum());
+    for (const Asked& one : window.asked[i]) scores[i].push_back(one.Sum());
   }
   return scores;
 }

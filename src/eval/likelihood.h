@@ -56,7 +56,10 @@ class LikelihoodScorer {
  private:
   struct Asked;  // what one request is told
   struct Part;   // rows that follow each other in one branch
+  struct Window;
 
+  void PlanTrunks(std::span<const ItemRequests> items, Window& window) const;
+  void PlanEnds(std::span<const ItemRequests> items, Window& window) const;
   void CheckIds(std::span<const ItemRequests> items) const;
   bool SharePrefix(std::span<const int32_t> prefix, const std::atomic<bool>* cancelled);
   bool RunParts(std::span<const Part> parts, const std::atomic<bool>* cancelled);
