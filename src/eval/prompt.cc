@@ -13,8 +13,14 @@ PromptEncoder::PromptEncoder(const Tokenizer& tokenizer, int64_t context_length)
 PromptEncoder::Encoded PromptEncoder::Encode(const EvalItem& item,
                                              const std::string& before) const {
   Encoded encoded;
+  std::string context;
+  std::vector<int32_t> given;
   for (size_t i = 0; i < item.num_requests(); ++i) {
-    LikelihoodRequest request = EncodePair(before + item.context(i), item.continuation(i));
+    if (i < item.contexts.size()) {
+      context = before + item.contexts[i];
+      given = tokenizer_->Encode(StripRight(context));
+    }
+    LikelihoodRequest request = Join(context, given, item.continuation(i));
     const int64_t asked = std::ssize(request.ids) - request.num_given;
     if (request.num_given == 0 || asked <= 0) {
       throw Error("'{}' behind '{}' makes no token of its own", Printable(item.continuation(i)),
@@ -32,11 +38,9 @@ PromptEncoder::Encoded PromptEncoder::Encode(const EvalItem& item,
 
 // The ids of the context are those of the context alone, also where the whole would divide it
 // otherwise.
-LikelihoodRequest PromptEncoder::EncodePair(std::string context,
-                                            const std::string& continuation) const {
-  const std::string_view kept = StripRight(context);
+LikelihoodRequest PromptEncoder::Join(const std::string& context, const std::vector<int32_t>& given,
+                                      const std::string& continuation) const {
   const auto whole = tokenizer_->Encode(context + continuation);
-  const auto given = tokenizer_->Encode(kept);
   LikelihoodRequest request;
   if (bos_id_ >= 0) request.ids.push_back(bos_id_);
   request.ids.insert(request.ids.end(), given.begin(), given.end());

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "eval/likelihood.h"
 #include "eval/tasks/item.h"
@@ -31,7 +32,8 @@ class PromptEncoder {
   Encoded Encode(const EvalItem& item, const std::string& before) const;
 
  private:
-  LikelihoodRequest EncodePair(std::string context, const std::string& continuation) const;
+  LikelihoodRequest Join(const std::string& context, const std::vector<int32_t>& given,
+                         const std::string& continuation) const;
   bool Cut(LikelihoodRequest& request) const;
 
   const Tokenizer* tokenizer_;
