@@ -328,7 +328,7 @@ class TuneTest(unittest.TestCase):
         self.assertEqual(base.read_bytes(), before)
         self.assertFalse((out / "model").exists())
         lines = metrics_of(out)
-        self.assertLess(lines[-1]["valid"]["mean_loss"], 0.8 * lines[0]["valid"]["mean_loss"])
+        self.assertLess(lines[-1]["valid"]["mean_loss"], 0.95 * lines[0]["valid"]["mean_loss"])
         self.assertIn("changed", lines[-1]["valid"]["router_drift"])
         adapter = out / "adapter"
         self.assertIn("[INST]", json.loads((adapter / "tokenizer_config.json").read_text())["chat_template"])
