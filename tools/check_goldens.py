@@ -25,8 +25,8 @@ def main():
                 problems.append(f"{path.relative_to(root)}: in the manifest but not there")
         if f'"{case}"' not in tests and f"/{case}" not in tests:
             problems.append(f"tests/goldens/{case}: no test reads it")
-    for path in goldens.glob("*/*"):
-        if path not in listed:
+    for path in goldens.glob("*/**/*"):
+        if path.is_file() and path not in listed:
             problems.append(f"{path.relative_to(root)}: not in the manifest")
     for line in problems:
         print(line)
