@@ -102,6 +102,10 @@ inline void ValueStrip(const float* strip, int64_t padded, int64_t begin, int64_
     for (int g = 0; g < G; ++g) at[g] = sums[g] + d;
     ValueStripTile<G, kHeadVecs>(strip + d, padded, begin, end, weights, at);
   }
+  for (; d + 2 * kLanes <= padded; d += 2 * kLanes) {
+    for (int g = 0; g < G; ++g) at[g] = sums[g] + d;
+    ValueStripTile<G, 2>(strip + d, padded, begin, end, weights, at);
+  }
   for (; d < padded; d += kLanes) {
     for (int g = 0; g < G; ++g) at[g] = sums[g] + d;
     ValueStripTile<G, 1>(strip + d, padded, begin, end, weights, at);
