@@ -35,8 +35,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"(\w+)/', re.MULTILINE)
 
 
 def violations(root):
-    for path in sorted((root / "src").glob("*/*")):
-        floor = path.parent.name
+    for path in sorted((root / "src").glob("*/**/*")):
+        floor = path.relative_to(root / "src").parts[0]
         if path.suffix not in (".h", ".cc"):
             continue
         if floor not in FLOORS:

@@ -8,9 +8,9 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/lines.h"
 #include "base/log.h"
 #include "base/thread_pool.h"
-#include "train/lines.h"
 
 namespace cadre {
 

@@ -16,6 +16,7 @@ void AddServeCommand(CLI::App& app);
 void AddPullCommand(CLI::App& app);
 void AddQuantizeCommand(CLI::App& app);
 void AddPerplexityCommand(CLI::App& app);
+void AddEvalCommand(CLI::App& app);
 void AddImatrixCommand(CLI::App& app);
 void AddBenchCommand(CLI::App& app);
 void AddTrainCommand(CLI::App& app);

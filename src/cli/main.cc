@@ -58,6 +58,7 @@ int Run(int argc, char** argv) {
   AddImatrixCommand(app);
   AddQuantizeCommand(app);
   AddPerplexityCommand(app);
+  AddEvalCommand(app);
   AddBenchCommand(app);
   AddTrainCommand(app);
   AddSftCommand(app);

@@ -4,30 +4,10 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "eval/log_sum.h"
 
 namespace cadre {
 namespace {
-
-// Mean and standard error of numbers that come one by one (Welford).
-class RunningMean {
- public:
-  void Add(double value) {
-    ++count_;
-    const double delta = value - mean_;
-    mean_ += delta / static_cast<double>(count_);
-    squares_ += delta * (value - mean_);
-  }
-  MeanAndError result() const {
-    if (count_ < 2) return {mean_, 0};
-    const auto n = static_cast<double>(count_);
-    return {mean_, std::sqrt(squares_ / (n - 1) / n)};
-  }
-
- private:
-  int64_t count_ = 0;
-  double mean_ = 0;
-  double squares_ = 0;
-};
 
 // One predicted token.
 struct TokenScore {
@@ -36,14 +16,6 @@ struct TokenScore {
   double kl = 0;
   bool same_top1 = false;
 };
-
-// ln of the sum of exponentials.
-double LogSum(std::span<const float> logits) {
-  const double max = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - max);
-  return max + std::log(sum);
-}
 
 double KullbackLeibler(std::span<const float> reference, double reference_log_sum,
                        std::span<const float> logits, double log_sum) {

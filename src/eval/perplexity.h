@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/sequence.h"
+#include "eval/mean.h"
 
 namespace cadre {
 
@@ -43,11 +44,6 @@ struct PerplexityOptions {
   int32_t bos_id = -1;    // takes the place of each window's first id; -1: nothing does
   std::function<void(int64_t done_windows, int64_t total_windows)> on_progress = {};
   const std::atomic<bool>* cancelled = nullptr;
-};
-
-struct MeanAndError {
-  double mean = 0;
-  double error = 0;  // standard error of the mean
 };
 
 struct PerplexityResult {

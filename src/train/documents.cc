@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "train/lines.h"
+#include "base/lines.h"
 
 namespace cadre {
 namespace {

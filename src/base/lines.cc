@@ -1,4 +1,4 @@
-#include "train/lines.h"
+#include "base/lines.h"
 
 #include <zstd.h>
 

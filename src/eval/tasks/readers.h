@@ -1,0 +1,43 @@
+// One line of each benchmark's files, in the forms in which they are published, as an item. All
+// throw Error naming the line and its member. "llm-foundry" is the form of MosaicML's evaluation
+// data: {query, choices, gold} or {context, continuation}, whose query is turned into the task's
+// own text.
+#pragma once
+
+#include "eval/tasks/fields.h"
+#include "eval/tasks/item.h"
+
+namespace cadre {
+
+// {subject, question, choices[4], answer: 0-3 or A-D}: also made of the .csv rows.
+EvalItem ReadMmlu(const Fields& line);
+// {instruction, option_a..option_d, answer: A-D}: Okapi's translations.
+EvalItem ReadMultilingualMmlu(const Fields& line);
+// {activity_label, ctx_a, ctx_b, endings[4], label} or llm-foundry; also Okapi's translations.
+EvalItem ReadHellaSwag(const Fields& line);
+// {sentence, option1, option2, answer: 1-2} or llm-foundry {context_options[2], continuation,
+// gold}.
+EvalItem ReadWinoGrande(const Fields& line);
+// {question: {stem, choices[{text, label}]}, answerKey}, {question, choices: {text[], label[]},
+// answerKey} or llm-foundry.
+EvalItem ReadArc(const Fields& line);
+EvalItem ReadOpenBookQa(const Fields& line);
+EvalItem ReadCommonsenseQa(const Fields& line);
+// {instruction, option_a..option_e, answer: A-E}: Okapi's translations.
+EvalItem ReadMultilingualArc(const Fields& line);
+// {goal, sol1, sol2, label: 0-1} or llm-foundry.
+EvalItem ReadPiqa(const Fields& line);
+// {context, question, answerA..answerC, label: 1-3} or llm-foundry.
+EvalItem ReadSiqa(const Fields& line);
+// {passage, question, answer or label} or llm-foundry.
+EvalItem ReadBoolQ(const Fields& line);
+// {text} or llm-foundry {context, continuation}.
+EvalItem ReadLambada(const Fields& line);
+// {question, mc1_targets, mc2_targets}, each {choices[], labels[]} or {answer: 0-1}, or a line or
+// row of TruthfulQA.csv: there MC1's set is the best and the incorrect answers, MC2's the correct
+// and the incorrect ones.
+EvalItem ReadTruthfulQa(const Fields& line);
+EvalItem ReadTruthfulQaMc1(const Fields& line);
+EvalItem ReadTruthfulQaMc2(const Fields& line);
+
+}  // namespace cadre

@@ -1,0 +1,178 @@
+#include "eval/tasks/task.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "eval/tasks/readers.h"
+
+namespace cadre {
+namespace {
+
+using enum Metric;
+
+std::vector<Task> MakeTasks() {
+  const std::vector<Metric> acc = {kAcc};
+  const std::vector<Metric> acc_and_norm = {kAcc, kAccNorm, kAccBytes};
+  return {
+      {.name = "mmlu",
+       .title = "MMLU",
+       .keys = {"mmlu"},
+       .shots_split = Split::kValidation,
+       .default_shots = 5,
+       .shot_order = ShotOrder::kFirst,
+       .metrics = acc,
+       .csv = CsvForm::kMmlu,
+       .read = &ReadMmlu},
+      {.name = "hellaswag",
+       .title = "HellaSwag",
+       .keys = {"hellaswag"},
+       .split = Split::kValidation,
+       .metrics = acc_and_norm,
+       .published_metric = kAccNorm,
+       .read = &ReadHellaSwag},
+      {.name = "winogrande",
+       .title = "WinoGrande",
+       .keys = {"winogrande"},
+       .split = Split::kValidation,
+       .metrics = acc,
+       .read = &ReadWinoGrande},
+      {.name = "arc_easy",
+       .title = "ARC easy",
+       .keys = {"arceasy", "arce"},
+       .metrics = acc_and_norm,
+       .published_metric = kAccNorm,
+       .read = &ReadArc},
+      {.name = "arc_challenge",
+       .title = "ARC challenge",
+       .keys = {"arcchallenge", "arcc"},
+       .metrics = acc_and_norm,
+       .published_metric = kAccNorm,
+       .read = &ReadArc},
+      {.name = "openbookqa",
+       .title = "OpenBookQA",
+       .keys = {"openbookqa", "obqa"},
+       .metrics = acc_and_norm,
+       .read = &ReadOpenBookQa},
+      {.name = "piqa",
+       .title = "PIQA",
+       .keys = {"piqa"},
+       .split = Split::kValidation,
+       .metrics = acc_and_norm,
+       .published_metric = kAccNorm,
+       .read = &ReadPiqa},
+      {.name = "siqa",
+       .title = "SIQA",
+       .keys = {"siqa", "socialiqa"},
+       .split = Split::kValidation,
+       .metrics = acc,
+       .read = &ReadSiqa},
+      {.name = "commonsense_qa",
+       .title = "CommonsenseQA",
+       .keys = {"commonsenseqa", "csqa"},
+       .split = Split::kValidation,
+       .metrics = acc,
+       .read = &ReadCommonsenseQa},
+      {.name = "boolq",
+       .title = "BoolQ",
+       .keys = {"boolq"},
+       .split = Split::kValidation,
+       .metrics = acc,
+       .read = &ReadBoolQ},
+      {.name = "lambada",
+       .title = "LAMBADA",
+       .keys = {"lambada", "lambadaopenai", "lambadastandard"},
+       .metrics = {kGreedy, kPerplexity},
+       .read = &ReadLambada},
+      {.name = "truthfulqa",
+       .title = "TruthfulQA",
+       .keys = {"truthfulqa", "truthfulqamc"},
+       .split = Split::kValidation,
+       .metrics = {kMc1, kMc2},
+       .csv = CsvForm::kNamedColumns,
+       .read = &ReadTruthfulQa},
+      {.name = "truthfulqa_mc1",
+       .title = "TruthfulQA MC1",
+       .keys = {"truthfulqamc1", "truthfulqa"},
+       .split = Split::kValidation,
+       .metrics = {kMc1AsAcc},
+       .csv = CsvForm::kNamedColumns,
+       .read = &ReadTruthfulQaMc1},
+      {.name = "truthfulqa_mc2",
+       .title = "TruthfulQA MC2",
+       .keys = {"truthfulqamc2", "truthfulqa"},
+       .split = Split::kValidation,
+       .metrics = {kMc2AsAcc},
+       .csv = CsvForm::kNamedColumns,
+       .read = &ReadTruthfulQaMc2},
+      {.name = "m_arc",
+       .title = "multilingual ARC",
+       .keys = {"marc", "arcmultilingual"},
+       .metrics = acc_and_norm,
+       .published_metric = kAccNorm,
+       .read = &ReadMultilingualArc},
+      {.name = "m_hellaswag",
+       .title = "multilingual HellaSwag",
+       .keys = {"mhellaswag", "hellaswagmultilingual"},
+       .split = Split::kValidation,
+       .metrics = acc_and_norm,
+       .published_metric = kAccNorm,
+       .read = &ReadHellaSwag},
+      {.name = "m_mmlu",
+       .title = "multilingual MMLU",
+       .keys = {"mmmlu", "mmlumultilingual"},
+       .default_shots = 5,
+       .shot_order = ShotOrder::kFirst,
+       .metrics = acc,
+       .read = &ReadMultilingualMmlu},
+  };
+}
+
+}  // namespace
+
+std::string_view MetricName(Metric metric) {
+  switch (metric) {
+    case kAcc:
+    case kGreedy:
+    case kMc1AsAcc:
+    case kMc2AsAcc:
+      return "acc";
+    case kAccNorm:
+      return "acc_norm";
+    case kAccBytes:
+      return "acc_bytes";
+    case kPerplexity:
+      return "perplexity";
+    case kMc1:
+      return "mc1";
+    case kMc2:
+      return "mc2";
+  }
+  return "";
+}
+
+std::span<const Task> Tasks() {
+  static const std::vector<Task> tasks = MakeTasks();
+  return tasks;
+}
+
+std::string TaskKey(std::string_view name) {
+  std::string key;
+  for (const char c : name) {
+    if (c >= 'A' && c <= 'Z') key += static_cast<char>(c - 'A' + 'a');
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) key += c;
+  }
+  return key;
+}
+
+const Task& FindTask(std::string_view name) {
+  const std::string key = TaskKey(name);
+  std::string names;
+  for (const Task& task : Tasks()) {
+    if (std::find(task.keys.begin(), task.keys.end(), key) != task.keys.end()) return task;
+    names += names.empty() ? "" : ", ";
+    names += task.name;
+  }
+  throw Error("--task is {} but must be one of {}", Printable(name), names);
+}
+
+}  // namespace cadre
