@@ -49,8 +49,9 @@ void Loader::Begin(Load& load) {
 // What is still missing of the piece.
 void Loader::Read(Piece& piece) {
   const int file = piece.load->matrices[static_cast<size_t>(piece.matrix)].from.file;
+  piece.direct = files_.is_direct(file);
   const uint64_t begin = piece.begin + piece.got;
-  const uint64_t end = files_.is_direct(file) ? AlignUp(piece.end) : piece.end;
+  const uint64_t end = piece.direct ? AlignUp(piece.end) : piece.end;
   ++under_way_;
   io_->Submit({.fd = files_.fd(file),
                .offset = begin,
@@ -59,21 +60,17 @@ void Loader::Read(Piece& piece) {
                .tag = static_cast<uint64_t>(&piece - pieces_.data())});
 }
 
-// Whether direct reads are what this file's system refuses.
-bool Loader::Refused(const Piece& piece, int64_t result) {
-  const int file = piece.load->matrices[static_cast<size_t>(piece.matrix)].from.file;
-  if (result != -EINVAL || !files_.is_direct(file)) return false;
-  files_.UseBuffered(file);
-  return true;
-}
-
 void Loader::Finish(Piece& piece, int64_t result, std::unique_lock<std::mutex>& lock) {
   --under_way_;
   if (piece.load == nullptr || stop_) return LetGo(piece);
   Load& load = *piece.load;
   const MatrixLoad& matrix = load.matrices[static_cast<size_t>(piece.matrix)];
   const int file = matrix.from.file;
-  if (result == -EINTR || result == -EAGAIN || Refused(piece, result)) return Read(piece);
+  if (result == -EINVAL && piece.direct) {  // not on this file system
+    files_.UseBuffered(file);
+    return Read(piece);
+  }
+  if (result == -EINTR || result == -EAGAIN) return Read(piece);
   if (result <= 0) {
     Fail(load, result < 0 ? CannotRead(piece, file, static_cast<int>(-result)) : Ends(piece, file));
     return LetGo(piece);
@@ -110,7 +107,7 @@ bool Loader::TakeIn(Piece& piece, int64_t result) {
   const uint64_t before = piece.got;
   piece.got += static_cast<uint64_t>(result);
   if (piece.begin + piece.got >= piece.end) return true;
-  if (!files_.is_direct(file)) return false;
+  if (!piece.direct) return false;
   if (AlignDown(piece.got) == before) {  // not even a block: blocks would never get it on
     files_.UseBuffered(file);
   } else {
