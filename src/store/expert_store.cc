@@ -19,7 +19,7 @@ ExpertStore::ExpertStore(const Model& model, const WeightFiles& files, const Dev
   std::iota(slot_of_place_.begin(), slot_of_place_.end(), 0);
   std::iota(guess_slots_.begin(), guess_slots_.end(), config.slots);
   const auto num_experts = static_cast<size_t>(model.config.router.num_experts);
-  ordered_.reserve(num_experts);
+  unordered_.reserve(num_experts);
   pending_.reserve(num_experts);
   guessed_.resize(num_experts);
   stats_.slots = config.slots;
@@ -78,13 +78,15 @@ void ExpertStore::Count(int64_t layer, std::span<const int32_t> needed) {
 
 // What is there first, then what is on its way, then the rest: it is read in that order too.
 void ExpertStore::Order(int64_t layer, std::span<int32_t> needed) {
-  ordered_.assign(needed.begin(), needed.end());
+  unordered_.clear();
+  for (const int32_t expert : needed) {  // looked at once: what is on its way may arrive meanwhile
+    const int rank = IsReady(layer, expert) ? 0 : FindSlot(layer, expert) ? 1 : 2;
+    unordered_.emplace_back(rank, expert);
+  }
   auto next = needed.begin();
   for (const int wanted : {0, 1, 2}) {
-    for (const int32_t expert : ordered_) {
-      const int rank = IsReady(layer, expert) ? 0 : FindSlot(layer, expert) ? 1 : 2;
+    for (const auto& [rank, expert] : unordered_)
       if (rank == wanted) *next++ = expert;
-    }
   }
 }
 
@@ -182,7 +184,8 @@ void ExpertStore::Release(int64_t layer, int64_t expert) {
 void ExpertStore::Guess(int64_t layer, std::span<const int32_t> experts) {
   std::fill(guessed_.begin(), guessed_.end(), false);
   for (const int32_t expert : experts) guessed_[static_cast<size_t>(expert)] = true;
-  guessed_layer_ = layer;
+  // To name all of them is no guess.
+  guessed_layer_ = experts.size() < guessed_.size() ? layer : -1;
   size_t next = 0;
   for (const int32_t expert : experts) {
     if (FindSlot(layer, expert)) continue;

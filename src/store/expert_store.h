@@ -6,6 +6,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -69,8 +70,8 @@ class ExpertStore : public ExpertSource {
   std::vector<int64_t> slot_of_place_;  // of the cache's places
   std::vector<int64_t> guess_slots_;    // the others
 
-  int64_t layer_ = 0;             // that is planned
-  std::vector<int32_t> ordered_;  // scratch of Order
+  int64_t layer_ = 0;                               // that is planned
+  std::vector<std::pair<int, int32_t>> unordered_;  // scratch of Order
   std::vector<int32_t> pending_;  // planned and still without a place in the cache, in order
   size_t next_pending_ = 0;
   std::vector<bool> guessed_;  // [experts], of guessed_layer_

@@ -88,6 +88,7 @@ class Loader {
     uint64_t begin = 0;  // of its bytes in the file, with what direct reads want before them
     uint64_t end = 0;    // and the end of what is needed
     uint64_t got = 0;
+    bool direct = false;  // how it is being read
     std::byte* staging = nullptr;
   };
 
@@ -102,7 +103,6 @@ class Loader {
   bool TakeIn(Piece& piece, int64_t result);
   std::string CannotRead(const Piece& piece, int file, int error) const;
   std::string Ends(const Piece& piece, int file) const;
-  bool Refused(const Piece& piece, int64_t result);
   void Place(const Piece& piece, const MatrixLoad& matrix);
   void Complete(Load& load);
   void Fail(Load& load, std::string error);
