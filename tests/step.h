@@ -19,10 +19,11 @@ struct StepPart {
 class StepRunner {
  public:
   StepRunner(const Model& model, Device& device, KvType kv_type, ActivationType activation,
-             std::vector<std::vector<int32_t>> sequences)
+             std::vector<std::vector<int32_t>> sequences, ExpertSource* experts = nullptr)
       : model_(model),
         device_(device),
-        experts_(model.weights),
+        resident_(model.weights),
+        experts_(experts == nullptr ? &resident_ : experts),
         pool_(model.config.kv_shape(kv_type)),
         kv_type_(kv_type),
         sequences_(std::move(sequences)),
@@ -58,7 +59,7 @@ class StepRunner {
                       .kv_type = kv_type_,
                       .wanted_rows = wanted,
                       .router_limits = {}};
-    Forward(model_, experts_, device_, batch, options_, activations_,
+    Forward(model_, *experts_, device_, batch, options_, activations_,
             {out.data(), static_cast<int64_t>(ids.size()), vocab});
     for (size_t r = 0; r < ids.size(); ++r) {
       auto& of = logits_[static_cast<size_t>(sequence_of_row[r])];
@@ -78,7 +79,8 @@ class StepRunner {
  private:
   const Model& model_;
   Device& device_;
-  ResidentExperts experts_;
+  ResidentExperts resident_;
+  ExpertSource* experts_;
   KvPagePool pool_;
   KvType kv_type_;
   std::vector<std::vector<int32_t>> sequences_;

@@ -19,6 +19,7 @@ FLOORS = {
     "hub": {"base"},
     "grammar": {"base", "tensor", "text"},
     "model": {"base", "tensor", "ops", "formats"},
+    "store": {"base", "tensor", "ops", "formats", "model"},
     "engine": {"base", "tensor", "ops", "formats", "text", "grammar", "model"},
     "quantize": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
     "train": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
@@ -26,7 +27,7 @@ FLOORS = {
     "transfer": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine", "train", "align"},
     "eval": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
     "server": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
-    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "grammar", "model", "engine", "quantize", "train", "align", "transfer", "eval", "server", "hub"},
+    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "grammar", "model", "store", "engine", "quantize", "train", "align", "transfer", "eval", "server", "hub"},
 }
 # Within the model floor only these files know file formats.
 MODEL_FILES_WITH_FORMATS = re.compile(r"(load|save|config_files|config_gguf)(_test)?\.(h|cc)$|_test\.cc$")

@@ -1,6 +1,8 @@
 #include "base/huge_memory.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <new>
@@ -38,6 +40,19 @@ size_t AvailableMemory() {
   while (info >> key >> kilobytes && std::getline(info, unit))
     if (key == "MemAvailable:") return kilobytes * 1024;
   return 0;
+}
+
+size_t ResidentMemory() {
+  std::ifstream info("/proc/self/statm");
+  size_t pages = 0, resident_pages = 0;
+  info >> pages >> resident_pages;
+  return resident_pages * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+size_t PeakResidentMemory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<size_t>(usage.ru_maxrss) * 1024;
 }
 
 }  // namespace cadre

@@ -27,4 +27,8 @@ class HugeMemory {
 // unknown.
 size_t AvailableMemory();
 
+// Memory that this process has now, and the most it has had, as its limits count it.
+size_t ResidentMemory();
+size_t PeakResidentMemory();
+
 }  // namespace cadre

@@ -1,19 +1,20 @@
 // cadre bench: how fast a model runs here, beside what the machine can do at most.
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/huge_memory.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/random.h"
 #include "cli/commands.h"
+#include "cli/fetching.h"
 #include "cli/model_path.h"
 #include "cli/output.h"
 #include "cli/session.h"
@@ -85,12 +86,28 @@ Work WorkOf(const Model& model, int64_t prompt) {
   return work;
 }
 
+// The sequence that prompts are measured on, and those of the batch beside it.
+RunNeeds NeedsOf(const BenchCommand& command, const ModelSession& session) {
+  const ModelConfig& config = session.config();
+  const int64_t longest = std::max(command.depth, command.prompt);
+  RunNeeds needs = session.OneSequence(command.depth + command.prompt + command.generate, longest);
+  if (command.batch == 1) return needs;
+  needs.step_tokens = std::max(needs.step_tokens, command.batch);
+  needs.logit_rows = command.batch + 1;
+  needs.other_bytes += Activations::InferenceBytes(config, needs.step_tokens, config.router.top_k);
+  needs.least_pages +=
+      command.batch * session.PagesOf(command.depth + command.generate, needs.step_tokens);
+  needs.most_pages = needs.least_pages;
+  return needs;
+}
+
 // A model to run, opened or made.
 struct Bench {
   explicit Bench(const BenchCommand& command) {
     if (!command.model.empty()) {
       session = std::make_unique<ModelSession>(command.model, TextNeed::kNone, command.shared,
                                                command.run);
+      session->Fit(NeedsOf(command, *session));
       device = &session->device();
       experts = &session->experts();
       model = &session->model();
@@ -126,6 +143,7 @@ struct Measured {
   Limits limits;
   DType expert_type = DType::kF32;
   double peak_rss_bytes = 0;
+  std::optional<ExpertStats> fetching;  // with --memory
 };
 
 std::vector<int32_t> RandomIds(int64_t count, int64_t vocab, Random& random) {
@@ -242,21 +260,22 @@ Measured Measure(Bench& bench, const BenchCommand& command) {
   Random random(command.shared.seed + 1);
   Buffer<float> logits(vocab);
   const Mat<float> row(logits.data(), 1, vocab);
-  Sequence sequence(*bench.model, *bench.experts, *bench.device, command.run.Sequence());
+  auto sequence = std::make_unique<Sequence>(*bench.model, *bench.experts, *bench.device,
+                                             command.run.Sequence());
   const auto prefix = RandomIds(command.depth, vocab, random);
   std::vector<double> prompt_rates, generate_rates;
   std::unique_ptr<Progress> progress = std::make_unique<Progress>("measuring", command.repeat + 1);
   for (int i = -1; i < command.repeat; ++i) {  // the first one warms up
     const auto ids = RandomIds(command.prompt, vocab, random);
     const auto next = RandomIds(command.generate, vocab, random);
-    sequence.KeepPrefixOf({});
-    if (!prefix.empty()) sequence.Append(prefix, row);
+    sequence->KeepPrefixOf({});
+    if (!prefix.empty()) sequence->Append(prefix, row);
     const Stopwatch prompt_watch;
-    sequence.Append(ids, row);
+    sequence->Append(ids, row);
     const double prompt_s = prompt_watch.Seconds();
     const Stopwatch generate_watch;
     if (command.batch == 1) {
-      for (const int32_t id : next) sequence.Append({&id, 1}, row);
+      for (const int32_t id : next) sequence->Append({&id, 1}, row);
     }
     const double generate_s = generate_watch.Seconds();
     progress->Update(i + 2);
@@ -271,15 +290,21 @@ Measured Measure(Bench& bench, const BenchCommand& command) {
                     WorkOf(*bench.model, command.prompt),
                     {},
                     bench.model->weights.layers[0].experts[0].w1.type,
-                    0};
+                    0,
+                    {}};
   if (command.batch > 1 && command.generate > 0)
     measured.generate = MeasureBatch(bench, command, measured.work);
+  if (bench.session && bench.session->has_budget()) {
+    // What it takes to measure the machine is no part of the model's budget.
+    measured.fetching = bench.experts->stats();
+    measured.peak_rss_bytes = static_cast<double>(PeakResidentMemory());
+    sequence.reset();
+    bench.session->Unfit();
+  }
   measured.limits =
       MeasureLimits(command.shared.isa.empty() ? DetectIsa() : ParseIsa(command.shared.isa),
                     bench.device->threads());
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  measured.peak_rss_bytes = static_cast<double>(usage.ru_maxrss) * 1024;
+  if (!measured.fetching) measured.peak_rss_bytes = static_cast<double>(PeakResidentMemory());
   return measured;
 }
 
@@ -311,25 +336,27 @@ void PrintResult(const Measured& m, const BenchCommand& command) {
   const auto batch = static_cast<double>(command.batch);
   const Shares s = SharesOf(m, command.prompt, batch);
   if (command.json) {
-    return PrintJson({{"prompt_tokens", command.prompt},
-                      {"generate_tokens", command.generate},
-                      {"depth", command.depth},
-                      {"batch", command.batch},
-                      {"repeat", command.repeat},
-                      {"prompt_tokens_per_s", ToJson(m.prompt)},
-                      {"generate_tokens_per_s", ToJson(m.generate)},
-                      {"bytes_per_token", m.work.bytes_per_step / batch},
-                      {"gigabytes_per_s", s.gigabytes_per_s},
-                      {"stream_gigabytes_per_s", m.limits.stream_gigabytes_per_s},
-                      {"fraction_of_stream", s.fraction_of_stream},
-                      {"prompt_gops", s.prompt_gops},
-                      {"integer_peak_gops", m.limits.integer_gops},
-                      {"fraction_of_integer_peak", s.prompt_gops / m.limits.integer_gops},
-                      {"peak", s.peak_name},
-                      {"fraction_of_peak", s.fraction_of_peak},
-                      {"matrix_peak_gops", m.limits.matrix_gops},
-                      {"bf16_peak_gflops", m.limits.bf16_gflops},
-                      {"peak_rss_bytes", m.peak_rss_bytes}});
+    OrderedJson json = {{"prompt_tokens", command.prompt},
+                        {"generate_tokens", command.generate},
+                        {"depth", command.depth},
+                        {"batch", command.batch},
+                        {"repeat", command.repeat},
+                        {"prompt_tokens_per_s", ToJson(m.prompt)},
+                        {"generate_tokens_per_s", ToJson(m.generate)},
+                        {"bytes_per_token", m.work.bytes_per_step / batch},
+                        {"gigabytes_per_s", s.gigabytes_per_s},
+                        {"stream_gigabytes_per_s", m.limits.stream_gigabytes_per_s},
+                        {"fraction_of_stream", s.fraction_of_stream},
+                        {"prompt_gops", s.prompt_gops},
+                        {"integer_peak_gops", m.limits.integer_gops},
+                        {"fraction_of_integer_peak", s.prompt_gops / m.limits.integer_gops},
+                        {"peak", s.peak_name},
+                        {"fraction_of_peak", s.fraction_of_peak},
+                        {"matrix_peak_gops", m.limits.matrix_gops},
+                        {"bf16_peak_gflops", m.limits.bf16_gflops},
+                        {"peak_rss_bytes", m.peak_rss_bytes}};
+    if (m.fetching) json["experts_fetched"] = ToJson(*m.fetching);
+    return PrintJson(json);
   }
   std::string text = fmt::format(
       "prompt    {:8.1f} tokens/s  ({:.1f} to {:.1f})  {:.0f} GOP/s, {:.0f} % of the {} peak "
@@ -350,6 +377,7 @@ void PrintResult(const Measured& m, const BenchCommand& command) {
         "          that peak is of vector products; the matrix unit's is {:.0f} (8 bits)\n",
         m.limits.matrix_gops);
   }
+  if (m.fetching) text += ToText(*m.fetching) + "\n";
   Print(text + fmt::format("memory    {} at most\n", ShortBytes(m.peak_rss_bytes)));
 }
 
@@ -394,6 +422,8 @@ void AddBenchCommand(CLI::App& app) {
       ->capture_default_str();
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
+  command->get_option("--memory")->needs(model);
   AddSharedOptions(*command, options->shared);
   command->callback([options] {
     if (options->model.empty() && options->preset.empty())

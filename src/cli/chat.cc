@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/fetching.h"
 #include "cli/interrupt.h"
 #include "cli/line_editor.h"
 #include "cli/output.h"
@@ -35,8 +36,7 @@ class Conversation {
   explicit Conversation(const ChatCommandOptions& options)
       : options_(options),
         session_(options.model, TextNeed::kChat, options.shared, options.run),
-        generator_(session_.model(), session_.experts(), session_.device(), session_.tokenizer(),
-                   {options.run.Sequence(), session_.context_length()}) {
+        generator_(MakeGenerator()) {
     Reset();
   }
 
@@ -66,6 +66,16 @@ class Conversation {
   }
 
  private:
+  Generator MakeGenerator() {
+    // Turns add up to as much text as the context holds.
+    session_.FitContext(session_.OneSequence(session_.context_length(), Sequence::kChunk), 1, 0);
+    return {session_.model(),
+            session_.experts(),
+            session_.device(),
+            session_.tokenizer(),
+            {options_.run.Sequence(), session_.context_length()}};
+  }
+
   std::string Answer() {
     GenerateRequest request;
     ChatOptions chat_options;
@@ -83,6 +93,7 @@ class Conversation {
     log::info("{}: {} prompt tokens ({} kept from before), {} generated at {:.1f}/s",
               Name(result.finish_reason), result.prompt_tokens, result.reused_tokens,
               result.ids.size(), result.generated_tokens_per_s());
+    if (session_.has_budget()) log::info("{}", ToText(session_.experts().stats()));
     return result.text;
   }
 
@@ -163,6 +174,7 @@ void AddChatCommand(CLI::App& app) {
                    "End an answer before this text; may be given more than once")
       ->allow_extra_args(false);
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
   AddSharedOptions(*command, options->shared);
   command->callback([options] { Chat(*options); });
 }

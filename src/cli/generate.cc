@@ -1,10 +1,12 @@
 // cadre generate: continues a text and streams what comes.
+#include <algorithm>
 #include <memory>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/fetching.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/routing_table.h"
@@ -55,9 +57,6 @@ void Generate(const GenerateOptions& options) {
   const RoutingObserver observer = [&](int64_t layer, const Routing& routing) {
     table->Observe(layer, routing);
   };
-  Generator generator(session.model(), session.experts(), session.device(), session.tokenizer(),
-                      {options.run.Sequence(), session.context_length()});
-
   GenerateRequest request;
   request.prompt_ids =
       session.EncodePrompt(options.prompt == "-" ? ReadStandardInput() : options.prompt);
@@ -67,6 +66,11 @@ void Generate(const GenerateOptions& options) {
   request.stops = options.stops;
   request.observer = table ? &observer : nullptr;
   request.cancelled = &Interrupt::flag();
+  const int64_t prompt_tokens = std::ssize(request.prompt_ids);
+  session.Fit(session.OneSequence(
+      std::min(session.context_length(), prompt_tokens + options.max_tokens), prompt_tokens));
+  Generator generator(session.model(), session.experts(), session.device(), session.tokenizer(),
+                      {options.run.Sequence(), session.context_length()});
 
   // A token's routing is complete when the next token comes.
   int32_t last_run = request.prompt_ids.empty() ? 0 : request.prompt_ids.back();
@@ -76,9 +80,11 @@ void Generate(const GenerateOptions& options) {
     if (!options.json) Print(event.text);
   });
   if (table) table->Commit(last_run);
+  if (session.has_budget()) log::info("{}", ToText(session.experts().stats()));
   if (!options.json) return PrintEnd(result, table.get(), session.tokenizer());
   OrderedJson json = ToJson(result);
   if (table) json["routing"] = table->ToJson(session.tokenizer());
+  if (session.has_budget()) json["experts"] = ToJson(session.experts().stats());
   PrintJson(json);
 }
 
@@ -105,6 +111,7 @@ void AddGenerateCommand(CLI::App& app) {
   routing->expected(0, 1)->type_name("[LAYERS]");
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
   AddSharedOptions(*command, options->shared);
   command->callback([options, routing] {
     options->shows_routing = routing->count() > 0;

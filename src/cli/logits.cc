@@ -5,7 +5,9 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "cli/commands.h"
+#include "cli/fetching.h"
 #include "cli/output.h"
 #include "cli/session.h"
 #include "formats/npy.h"
@@ -33,6 +35,13 @@ class RoutingFile {
       layers_.push_back(
           {{"experts", Json::array()}, {"gates", Json::array()}, {"probs", Json::array()}});
     }
+  }
+
+  // More than it takes of memory for so many tokens, as numbers and as text.
+  static int64_t Bytes(const ModelConfig& config, size_t tokens) {
+    constexpr int64_t kBytesPerNumber = 64;
+    const int64_t numbers = 2 * config.router.top_k + config.router.num_experts + 4;
+    return kBytesPerNumber * numbers * config.num_layers * static_cast<int64_t>(tokens);
   }
 
   void Observe(int64_t layer, const Routing& routing) {
@@ -64,12 +73,18 @@ void Logits(const LogitsOptions& options) {
   const RoutingObserver observer = [&](int64_t layer, const Routing& chosen) {
     routing.Observe(layer, chosen);
   };
+  RunNeeds needs = session.OneSequence(std::ssize(ids), std::ssize(ids));
+  needs.logit_rows = std::ssize(ids);
+  if (!options.routing.empty())
+    needs.other_bytes += RoutingFile::Bytes(session.config(), ids.size());
+  session.Fit(needs);
   Buffer<float> logits(std::ssize(ids) * session.config().vocab_size);
   const Mat<float> rows = logits.AsMat(std::ssize(ids), session.config().vocab_size);
   Sequence sequence(session.model(), session.experts(), session.device(), options.run.Sequence());
   sequence.Append(ids, rows, {.observer = options.routing.empty() ? nullptr : &observer});
   WriteNpy(options.out, rows);
   if (!options.routing.empty()) routing.Save(options.routing);
+  if (session.has_budget()) log::info("{}", ToText(session.experts().stats()));
   if (options.json) return PrintJson({{"tokens", ids.size()}, {"ids", ids}, {"out", options.out}});
   Print(fmt::format("{}: float32 [{}, {}]\n", options.out, rows.rows, rows.cols));
 }
@@ -93,6 +108,7 @@ void AddLogitsCommand(CLI::App& app) {
                       "A JSON file to write: experts, gates and probabilities per layer");
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
   AddSharedOptions(*command, options->shared);
   command->callback([options, ids] {
     options->has_ids = ids->count() > 0;

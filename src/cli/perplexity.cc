@@ -11,6 +11,7 @@
 #include "base/mapped_file.h"
 #include "base/progress.h"
 #include "cli/commands.h"
+#include "cli/fetching.h"
 #include "cli/interrupt.h"
 #include "cli/model_path.h"
 #include "cli/output.h"
@@ -72,6 +73,20 @@ std::string ToText(const PerplexityResult& result, int64_t window, bool compares
                             100 * Mean(result.routing_agreement), 100 * *low, 100 * *high);
 }
 
+int64_t Window(const PerplexityCommand& command) {
+  return command.run.context > 0 ? command.run.context : kDefaultWindow;
+}
+
+// The second half of a window is predicted, and its routers' choices are kept.
+RunNeeds NeedsOf(const PerplexityCommand& command, const ModelSession& session, int64_t tokens) {
+  const ModelConfig& config = session.config();
+  const int64_t window = std::min(Window(command), tokens);
+  RunNeeds needs = session.OneSequence(window, window);
+  needs.logit_rows = window - window / 2;
+  needs.other_bytes += 4 * window * config.num_layers * config.router.top_k;
+  return needs;
+}
+
 void Run(const PerplexityCommand& command) {
   ModelSession session(command.model, TextNeed::kTokens, command.shared, command.run);
   std::optional<OpenedModel> other;
@@ -86,24 +101,27 @@ void Run(const PerplexityCommand& command) {
   }
   const std::vector<int32_t> ids = session.EncodePrompt(
       command.file == "-" ? ReadStandardInput() : std::string(MappedFile(command.file).text()));
+  session.Fit(NeedsOf(command, session, std::ssize(ids)));
   WindowScorer scorer(session.model(), session.experts(), session.device(), command.run.Sequence());
   std::unique_ptr<Progress> progress;
   const auto& vocabulary = session.tokenizer().vocabulary();
-  const PerplexityOptions options{
-      .context = command.run.context > 0 ? command.run.context : kDefaultWindow,
-      .bos_id = vocabulary.add_bos ? vocabulary.bos_id : -1,
-      .on_progress =
-          [&](int64_t done, int64_t total) {
-            if (!progress) progress = std::make_unique<Progress>("predicting", total);
-            progress->Update(done);
-          },
-      .cancelled = &Interrupt::flag()};
+  const PerplexityOptions options{.context = Window(command),
+                                  .bos_id = vocabulary.add_bos ? vocabulary.bos_id : -1,
+                                  .on_progress =
+                                      [&](int64_t done, int64_t total) {
+                                        if (!progress)
+                                          progress =
+                                              std::make_unique<Progress>("predicting", total);
+                                        progress->Update(done);
+                                      },
+                                  .cancelled = &Interrupt::flag()};
   const Interrupt interrupt;
   const PerplexityResult result =
       Perplexity(scorer, reference ? &*reference : nullptr, ids, options);
   progress.reset();
   if (Interrupt::flag()) throw Error("{}: stopped", command.model);
   const int64_t window = std::min(options.context, std::ssize(ids));
+  if (session.has_budget()) log::info("{}", ToText(session.experts().stats()));
   if (command.json) return PrintJson(ToJson(result, window, reference.has_value()));
   Print(ToText(result, window, reference.has_value()));
 }
@@ -121,11 +139,14 @@ void AddPerplexityCommand(CLI::App& app) {
   auto options = std::make_shared<PerplexityCommand>();
   AddModel(*command, options->model);
   command->add_option("--file", options->file, "The text; -: standard input")->required();
-  command->add_option("--against", options->against,
-                      "A model to compare with, such as the one before quantisation: KL divergence "
-                      "from it, agreement of likeliest tokens and of routers");
+  auto* against = command->add_option(
+      "--against", options->against,
+      "A model to compare with, such as the one before quantisation: KL divergence from it, "
+      "agreement of likeliest tokens and of routers");
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
+  command->get_option("--memory")->excludes(against);  // it bounds one model
   AddSharedOptions(*command, options->shared);
   command->callback([options] { Run(*options); });
 }

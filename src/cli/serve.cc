@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -85,13 +86,27 @@ ApiConfig MakeApiConfig(const ServeOptions& options, const ModelSession& session
   return config;
 }
 
+// A step's logits, each request's text and connection, and what the sampler makes of its logits.
+RunNeeds NeedsOf(const ServeOptions& options, const ModelConfig& config) {
+  constexpr int64_t kRequestBytes = 256 << 10;
+  constexpr int64_t kSamplerBytes = 32;
+  RunNeeds needs;
+  needs.step_tokens = std::max(options.step_tokens, options.parallel);
+  needs.logit_rows = needs.step_tokens;
+  needs.other_bytes = options.parallel * (kRequestBytes + kSamplerBytes * config.vocab_size);
+  return needs;
+}
+
 EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelSession& session) {
   EngineConfig config;
   config.sequence = options.run.Sequence();
   config.context_length = session.context_length();
   config.max_running = options.parallel;
   config.max_queued = options.queue;
-  config.kv_bytes = static_cast<int64_t>(options.kv_bytes);
+  config.kv_bytes = session.has_budget() ? session.kv_pages() * session.kv_page_bytes()
+                                         : static_cast<int64_t>(options.kv_bytes);
+  // More would need room for more activations.
+  config.max_experts = session.has_budget() ? session.config().router.top_k : 0;
   config.step_tokens = options.step_tokens;
   config.prefix_cache = !options.no_prefix_cache;
   config.speculation = !options.no_speculation;
@@ -101,6 +116,7 @@ EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelSession& s
 void Serve(const ServeOptions& options) {
   const EndSignals signals;
   ModelSession session(options.model, TextNeed::kChat, options.shared, options.run);
+  session.FitContext(NeedsOf(options, session.config()), options.parallel, 1);
   Engine engine(session.model(), session.experts(), session.device(), session.tokenizer(),
                 MakeEngineConfig(options, session));
   Api api(MakeApiConfig(options, session), engine);
@@ -172,11 +188,12 @@ void AddServeCommand(CLI::App& app) {
                    "Most tokens of a step: long prompts are cut, so that others need not wait")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command
-      ->add_option("--kv-memory", options->kv_bytes,
-                   "Memory for keys and values, as 4G; default: what --parallel requests may "
-                   "need, at most a quarter of what is free")
-      ->transform(CLI::AsSizeValue(true));
+  auto* kv_memory =
+      command
+          ->add_option("--kv-memory", options->kv_bytes,
+                       "Memory for keys and values, as 4G; default: what --parallel requests may "
+                       "need, at most a quarter of what is free")
+          ->transform(CLI::AsSizeValue(true));
   command->add_flag("--no-prefix-cache", options->no_prefix_cache,
                     "Do not keep what was computed for common beginnings of prompts");
   command->add_flag("--no-speculation", options->no_speculation,
@@ -187,6 +204,8 @@ void AddServeCommand(CLI::App& app) {
       ->check(AtLeast(0))
       ->capture_default_str();
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
+  command->get_option("--memory")->excludes(kv_memory);  // it is part of it
   AddSharedOptions(*command, options->shared);
   command->callback([options] { Serve(*options); });
 }

@@ -1,6 +1,11 @@
 #include "cli/session.h"
 
+#include <malloc.h>
+
+#include <algorithm>
+
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/log.h"
 #include "cli/model_path.h"
 #include "cpu/cpu_device.h"
@@ -8,9 +13,18 @@
 namespace cadre {
 namespace {
 
+int64_t Pages(int64_t positions) {
+  return std::max<int64_t>(1, (positions + kKvBlock - 1) / kKvBlock);
+}
+
+// Large pieces go back to the system as soon as they are freed, whatever was freed before: what the
+// process has must be what the plan says.
+void KeepHeapSmall() { mallopt(M_MMAP_THRESHOLD, 256 << 10); }
+
 OpenedModel Open(const std::string& model, TextNeed need, const SharedOptions& shared,
                  const ModelOptions& options) {
   log::Start(shared.log_level);
+  if (options.memory > 0) KeepHeapSmall();
   OpenedModel opened = OpenModel(ResolveModel(model), need);
   for (const auto& warning : opened.warnings) log::warn("{}", warning);
   if (!options.lora.empty()) opened.model.AddAdapters(options.lora);
@@ -32,13 +46,79 @@ std::unique_ptr<Device> MakeDevice(const SharedOptions& options, ThreadPool& thr
 
 ModelSession::ModelSession(const std::string& model, TextNeed need, const SharedOptions& shared,
                            const ModelOptions& options)
-    : threads_(shared.threads),
+    : shared_(shared),
+      options_(options),
+      threads_(shared.threads),
       device_(MakeDevice(shared, threads_)),
       opened_(Open(model, need, shared, options)),
-      experts_(opened_.model.model().weights),
+      resident_(opened_.model.model().weights),
       context_length_(options.context > 0 ? options.context : config().context_length) {
   log::info("{} on {} threads ({})", model, threads_.num_threads(), device_->name());
-  if (!options.no_pack && options.Sequence().activation == ActivationType::kRounded) Pack();
+  if (!has_budget() && packs()) Pack();
+}
+
+bool ModelSession::packs() const {
+  return !options_.no_pack && options_.Sequence().activation == ActivationType::kRounded;
+}
+
+const Model& ModelSession::model() const {
+  CADRE_CHECK(fitted_ || !has_budget());
+  return fitted_ ? fitted_->model() : opened_.model.model();
+}
+
+ExpertSource& ModelSession::experts() {
+  CADRE_CHECK(fitted_ || !has_budget());
+  if (fitted_) return fitted_->experts();
+  return resident_;
+}
+
+void ModelSession::Fit(const RunNeeds& needs) {
+  if (!has_budget()) return;
+  packer_threads_ = std::make_unique<ThreadPool>(1);
+  packer_ = MakeDevice(shared_, *packer_threads_);
+  fitted_.emplace(
+      opened_.model, *device_, *packer_, needs,
+      FitOptions{.budget = static_cast<int64_t>(options_.memory),
+                 .kv_type = options_.Sequence().kv_type,
+                 .form = packs() ? KeptForm::kPacked : KeptForm::kStored,
+                 .max_guesses = options_.guesses,
+                 .policy = options_.cache == "lru" ? CachePolicy::kLru : CachePolicy::kFrequency});
+}
+
+void ModelSession::Unfit() { fitted_.reset(); }
+
+int64_t ModelSession::kv_page_bytes() const {
+  return config().kv_shape(options_.Sequence().kv_type).page_bytes();
+}
+
+int64_t ModelSession::PagesOf(int64_t positions, int64_t step_tokens) const {
+  // With a window, pages behind it go back; one at each end may be there in part.
+  const int64_t window = config().sliding_window;
+  return Pages(window > 0 ? std::min(positions, window + step_tokens + 2 * kKvBlock) : positions);
+}
+
+RunNeeds ModelSession::OneSequence(int64_t positions, int64_t prompt_tokens) const {
+  // What the sampler makes of the logits: probabilities and their order.
+  constexpr int64_t kSamplerBytes = 32;
+  const int64_t step = std::clamp<int64_t>(prompt_tokens, 1, Sequence::kChunk);
+  const int64_t pages = PagesOf(positions, step);
+  return {.step_tokens = step,
+          .other_bytes = kSamplerBytes * config().vocab_size,
+          .least_pages = pages,
+          .most_pages = pages};
+}
+
+void ModelSession::FitContext(RunNeeds needs, int64_t sequences, int64_t spare_pages) {
+  constexpr int64_t kLeastContext = 2 * kKvBlock;
+  const auto one = [&](int64_t context) { return Pages(context) + spare_pages; };
+  const bool is_asked_for = options_.context > 0;
+  needs.least_pages =
+      one(is_asked_for ? context_length_ : std::min(context_length_, kLeastContext));
+  needs.most_pages = sequences * one(context_length_);
+  Fit(needs);
+  if (!fitted_ || kv_pages() >= one(context_length_)) return;
+  context_length_ = (kv_pages() - spare_pages) * kKvBlock;
+  log::info("this memory has room for a context of {} tokens", context_length_);
 }
 
 void ModelSession::Pack() {

@@ -71,6 +71,30 @@ void AddModelOptions(CLI::App& command, ModelOptions& options) {
                    "Use the weights as they lie in the file: starts at once, computes more slowly");
 }
 
+void AddMemoryOptions(CLI::App& command, ModelOptions& options) {
+  auto* memory =
+      command
+          .add_option(
+              "--memory", options.memory,
+              "Most memory to use for everything, as 8G: experts that have no room are read "
+              "from the file when they are needed; the results are the same")
+          ->transform(CLI::AsSizeValue(true))
+          ->check(CLI::PositiveNumber);
+  command
+      .add_option("--expert-cache", options.cache,
+                  "Which expert goes when another comes: lru (not used for the longest) or "
+                  "frequency (least used of late)")
+      ->check(CLI::IsMember({"lru", "frequency"}))
+      ->needs(memory)
+      ->capture_default_str();
+  command
+      .add_option("--expert-guesses", options.guesses,
+                  "Experts of the next layer to read ahead while the disk is idle; 0: none")
+      ->check(CLI::Range(int64_t{0}, int64_t{64}))
+      ->needs(memory)
+      ->capture_default_str();
+}
+
 SequenceConfig ModelOptions::Sequence() const {
   SequenceConfig config;
   config.activation = activations == "f32" ? ActivationType::kF32 : ActivationType::kRounded;

@@ -26,12 +26,17 @@ struct ModelOptions {
   std::string activations = "auto";
   int64_t context = 0;
   int64_t experts = 0;
-  std::string lora;
+  std::string lora = {};
   bool no_pack = false;
+  uint64_t memory = 0;
+  std::string cache = "frequency";
+  int64_t guesses = 2;
 
   SequenceConfig Sequence() const;
 };
 void AddModelOptions(CLI::App& command, ModelOptions& options);
+// --memory --expert-cache --expert-guesses: every command that can fetch experts as it runs.
+void AddMemoryOptions(CLI::App& command, ModelOptions& options);
 
 // --temperature --top-k ... : every command that samples. The seed is SharedOptions'.
 void AddSamplerOptions(CLI::App& command, SamplerConfig& config);

@@ -97,6 +97,13 @@ class CpuBackward final : public BackwardOps {
     if (!d_w.empty()) gemm_.AddProduct({d_out, true}, {x}, d_w);
   }
 
+  void MatMul(Mat<const float> x, Mat<const float> w, Mat<float> out) override {
+    CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
+    threads_.ParallelFor(out.rows,
+                         [&](int64_t t, int) { std::fill_n(out.row(t), out.cols, 0.0f); });
+    gemm_.AddProduct({x}, {w, true}, out);
+  }
+
   // Decodes slabs of rows. Their length is a multiple of the blocks that Gemm cuts its sums at; the
   // sums of a HalfGemm are not cut.
   void MatMulInputBackward(const Weight& w, Mat<const float> d_out, ActivationType activation,

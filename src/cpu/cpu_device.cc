@@ -79,6 +79,7 @@ class CpuDevice : public Device {
 
   std::string name() const override { return kernels_.name; }
   ThreadPool& threads() override { return threads_; }
+  bool multiplies_bf16() const override { return kernels_.peak.matrix != nullptr; }
 
   void Embed(const Weight& table, std::span<const int32_t> ids, Mat<float> out) override {
     matmul_.DecodeRows(table, ids, out);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <limits>
 
 #include "base/random.h"
@@ -90,6 +91,24 @@ TEST_P(CpuDevice, PackedWeightsGiveTheSameBits) {
                 RunMatMul(device(), x, 3, w.weight, ActivationType::kF32))
           << Info(type).name;
     }
+  }
+}
+
+// So that a matrix can be packed as it is read.
+TEST_P(CpuDevice, RowsPackedApartArePartsOfTheWhole) {
+  for (const DType type : kAllTypes) {
+    const TestWeight w(type, 37, ColsOf(type).back(), 5);
+    const int64_t bytes = device().PackedBytes(w.weight);
+    if (bytes == 0) continue;
+    const Buffer<std::byte> whole(bytes), parts(bytes);
+    device().Pack(w.weight, whole.data());
+    for (const int64_t row : {0, 16, 32}) {
+      const int64_t end = std::min<int64_t>(row + Device::kPackRows, 37);
+      device().Pack(w.weight.Rows(row, end),
+                    parts.data() + device().PackedBytes(w.weight.Rows(0, row)));
+    }
+    EXPECT_EQ(std::memcmp(whole.data(), parts.data(), static_cast<size_t>(bytes)), 0)
+        << Info(type).name;
   }
 }
 

@@ -71,6 +71,7 @@ class Engine::Impl {
         pages_(model.config.kv_shape(config.sequence.kv_type), MaxPages(config, model.config),
                config.prefix_cache),
         scheduler_(Schedule(config, model.config), pages_),
+        experts_(experts),
         step_(model, experts, device, config.sequence),
         thread_([this] { Work(); }) {}
 
@@ -144,10 +145,11 @@ class Engine::Impl {
     }
     if (request.max_tokens < 0)
       throw Error("the number of tokens is {} but must be 0 or more", request.max_tokens);
-    const int64_t num_experts = model_.config.router.num_experts;
-    if (request.experts_per_token < 0 || request.experts_per_token > num_experts) {
+    const int64_t most =
+        config_.max_experts > 0 ? config_.max_experts : model_.config.router.num_experts;
+    if (request.experts_per_token < 0 || request.experts_per_token > most) {
       throw Error("experts per token is {} but must be from 1 to {}", request.experts_per_token,
-                  num_experts);
+                  most);
     }
     if (!(request.min_expert_prob >= 0 && request.min_expert_prob <= 1)) {
       throw Error("the least probability of an expert is {} but must be from 0 to 1",
@@ -241,6 +243,7 @@ class Engine::Impl {
     stats_.pages_cached = pages_.kept();
     stats_.page_bytes = pages_.page_bytes();
     stats_.expert_tokens = step_.expert_rows();
+    stats_.experts = experts_.stats();
   }
 
   void Tell(ActiveRequest& request) {
@@ -318,6 +321,7 @@ class Engine::Impl {
   // The engine thread's own.
   PageCache pages_;
   Scheduler scheduler_;
+  const ExpertSource& experts_;
   BatchStep step_;
   StepTimes times_;
 

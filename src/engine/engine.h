@@ -22,6 +22,7 @@ struct EngineConfig {
   int64_t kv_bytes = 0;       // for all pages; 0: what max_running requests of this model may need,
                               // at most a quarter of the memory that is free
   int64_t step_tokens = 512;  // rows of a step, so a long prompt cannot hold up the others
+  int64_t max_experts = 0;    // that a request may ask for per token; 0: all there are
   bool prefix_cache = true;
   bool speculation = true;  // prompt lookup, while it pays by the engine's own measurement
 };
@@ -49,6 +50,7 @@ struct EngineStats {
   double step_s = 0;                   // sum over steps
   double constraint_s = 0;             // sum over ended answers, side by side in the steps
   std::vector<int64_t> expert_tokens;  // [layers, experts] rows that chose the expert
+  ExpertStats experts;                 // of a source that fetches them
 };
 
 enum class Admission { kAdmitted, kQueueFull, kStopping };

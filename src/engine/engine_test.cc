@@ -191,6 +191,47 @@ TEST_F(EngineTest, DamagedWeightsEndTheRequestAndNotTheEngine) {
   EXPECT_EQ(worse.Wait().reason, FinishReason::kError);
 }
 
+// As one that reads from a disk which fails for a while.
+class FailingExperts : public ExpertSource {
+ public:
+  explicit FailingExperts(const ModelWeights& weights) : resident_(weights) {}
+  const ExpertWeights& Acquire(int64_t layer, int64_t expert) override {
+    if (fails) throw Error("model.gguf: cannot be read at byte 4096: Input/output error");
+    return resident_.Acquire(layer, expert);
+  }
+  void Release(int64_t layer, int64_t expert) override { resident_.Release(layer, expert); }
+  std::atomic<bool> fails = false;
+
+ private:
+  ResidentExperts resident_;
+};
+
+TEST_F(EngineTest, AFailedStepEndsItsRequestsAndNothingElse) {
+  FailingExperts experts(small_.model.weights);
+  Engine engine(small_.model, experts, *device_, tokenizer_, config_);
+  const Request request = Ask("hello there", 20);
+  Listener before, during, after;
+  engine.Submit(request, before.callback());
+  ExpectSame(Alone(request), before, "before");
+  experts.fails = true;
+  engine.Submit(request, during.callback());
+  EXPECT_EQ(during.Wait().reason, FinishReason::kError);
+  EXPECT_EQ(during.Wait().error, "model.gguf: cannot be read at byte 4096: Input/output error");
+  experts.fails = false;
+  engine.Submit(request, after.callback());
+  ExpectSame(Alone(request), after, "after");
+  EXPECT_EQ(engine.stats().failed, 1);
+}
+
+TEST_F(EngineTest, RefusesMoreExpertsThanThereIsRoomFor) {
+  config_.max_experts = 2;
+  Engine& engine = Start();
+  Request request = Ask("hello");
+  request.experts_per_token = 3;
+  Listener listener;
+  EXPECT_THROW(engine.Submit(request, listener.callback()), Error);
+}
+
 TEST_F(EngineTest, RefusesWhatCanNeverBeServed) {
   Engine& engine = Start();
   const auto refuses = [&](auto change) {

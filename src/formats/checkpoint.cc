@@ -320,6 +320,13 @@ std::vector<std::string> Checkpoint::files() const {
   return names;
 }
 
+std::vector<MappedWeights> Checkpoint::mapped() const {
+  std::vector<MappedWeights> mapped;
+  for (const auto& file : safetensors_files_) mapped.push_back({file.name(), file.mapped()});
+  for (const auto& file : gguf_files_) mapped.push_back({file.name(), file.mapped()});
+  return mapped;
+}
+
 uint64_t Checkpoint::bytes() const {
   uint64_t total = 0;
   for (const auto& file : safetensors_files_) total += file.bytes();

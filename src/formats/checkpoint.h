@@ -41,6 +41,12 @@ struct TensorView {
   Weight AsWeight() const;
 };
 
+// A weight file as it is mapped.
+struct MappedWeights {
+  std::string file;
+  std::span<const std::byte> bytes;
+};
+
 class Checkpoint {
  public:
   // `path`: a folder with model.safetensors, or with model.safetensors.index.json and its shards,
@@ -69,6 +75,8 @@ class Checkpoint {
   }                                        // where the files lie, tokenizer files among them
   uint64_t bytes() const;                  // of all weight files together
   std::vector<std::string> files() const;  // the weight files
+  // The same with their bytes, to find out at which byte of which file a tensor lies.
+  std::vector<MappedWeights> mapped() const;
 
  private:
   Checkpoint() = default;

@@ -99,6 +99,8 @@ class GgufFile {
   uint64_t alignment() const { return alignment_; }
   const std::string& name() const { return name_; }
   uint64_t bytes() const { return num_bytes_; }  // of the file
+  // The whole file as Open mapped it; empty after Parse.
+  std::span<const std::byte> mapped() const { return file_.bytes(); }
 
  private:
   friend class GgufParser;

@@ -81,6 +81,8 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::string& name() const { return name_; }
   uint64_t bytes() const { return num_bytes_; }  // of the file
+  // The whole file as Open mapped it; empty after Parse.
+  std::span<const std::byte> mapped() const { return file_.bytes(); }
 
  private:
   SafetensorsFile() = default;

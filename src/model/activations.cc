@@ -1,6 +1,8 @@
 #include "model/activations.h"
 
 #include <algorithm>
+#include <array>
+#include <numeric>
 
 namespace cadre {
 namespace {
@@ -30,6 +32,35 @@ enum Slot {
   kNumSlots
 };
 
+// How many elements each has in a step of t tokens.
+std::array<int64_t, kNumSlots> Elements(const ModelConfig& c, Activations::Keep keep, int64_t t,
+                                        int64_t choices) {
+  const bool all = keep == Activations::Keep::kEveryLayer;
+  const int64_t routed = t * choices;
+  std::array<int64_t, kNumSlots> size{};
+  size[kX] = t * c.dim;
+  size[kAttnH] = t * c.dim;
+  size[kQ] = t * c.q_dim();
+  size[kK] = t * c.kv_dim();
+  size[kV] = t * c.kv_dim();
+  size[kAttn] = t * c.q_dim();
+  size[kLse] = all ? t * c.num_heads : 0;
+  size[kAttnOut] = t * c.dim;
+  size[kXMid] = all ? t * c.dim : 0;  // else x itself
+  size[kFfnH] = t * c.dim;
+  size[kRouterIn] = c.router.jitter > 0 ? t * c.dim : 0;  // else ffn_h itself
+  size[kLogits] = t * c.router.num_experts;
+  size[kNoiseRaw] = c.router.noise ? t * c.router.num_experts : 0;
+  size[kNoise] = c.router.noise ? t * c.router.num_experts : 0;
+  size[kGathered] = routed * c.dim;
+  size[kGate] = routed * c.hidden_dim;
+  size[kUp] = routed * c.hidden_dim;
+  size[kAct] = all ? routed * c.hidden_dim : 0;  // else gate itself
+  size[kExpertOut] = routed * c.dim;
+  size[kMoeOut] = t * c.dim;
+  return size;
+}
+
 }  // namespace
 
 Activations::Activations(const ModelConfig& config, Keep keep) : config_(config), keep_(keep) {
@@ -38,38 +69,26 @@ Activations::Activations(const ModelConfig& config, Keep keep) : config_(config)
   buffers_.resize(num_layers);
 }
 
+int64_t Activations::InferenceBytes(const ModelConfig& config, int64_t tokens, int64_t choices) {
+  const auto elements = Elements(config, Keep::kOneLayer, tokens, choices);
+  const int64_t floats =
+      std::accumulate(elements.begin(), elements.end(), int64_t{0}) + tokens * config.dim;
+  // Routing: experts, gates, probabilities; the plan: a token for each row, a row for each choice.
+  const int64_t routing = tokens * (4 * choices + config.router.num_experts);
+  return 4 * (floats + routing);
+}
+
 void Activations::Allocate(int64_t max_tokens, int64_t max_choices) {
   const auto& c = config_;
-  const bool all = keep_ == Keep::kEveryLayer;
   const int64_t t = max_tokens;
-  const int64_t routed = t * max_choices;
+  const auto elements = Elements(c, keep_, t, max_choices);
   for (size_t i = 0; i < layers_.size(); ++i) {
     auto& slots = buffers_[i];
     slots.resize(kNumSlots);
-    const auto size = [&](Slot slot, int64_t elements) { slots[slot].Resize(elements); };
-    size(kX, t * c.dim);
-    size(kAttnH, t * c.dim);
-    size(kQ, t * c.q_dim());
-    size(kK, t * c.kv_dim());
-    size(kV, t * c.kv_dim());
-    size(kAttn, t * c.q_dim());
-    size(kLse, all ? t * c.num_heads : 0);
-    size(kAttnOut, t * c.dim);
-    size(kXMid, all ? t * c.dim : 0);  // else x itself
-    size(kFfnH, t * c.dim);
-    size(kRouterIn, c.router.jitter > 0 ? t * c.dim : 0);  // else ffn_h itself
-    size(kLogits, t * c.router.num_experts);
-    size(kNoiseRaw, c.router.noise ? t * c.router.num_experts : 0);
-    size(kNoise, c.router.noise ? t * c.router.num_experts : 0);
-    size(kGathered, routed * c.dim);
-    size(kGate, routed * c.hidden_dim);
-    size(kUp, routed * c.hidden_dim);
-    size(kAct, all ? routed * c.hidden_dim : 0);  // else gate itself
-    size(kExpertOut, routed * c.dim);
-    size(kMoeOut, t * c.dim);
+    for (size_t slot = 0; slot < kNumSlots; ++slot) slots[slot].Resize(elements[slot]);
     layers_[i].routing.Reserve(t, c.router, max_choices);
   }
-  if (all) out_buffer_.Resize(t * c.dim);
+  if (keep_ == Keep::kEveryLayer) out_buffer_.Resize(t * c.dim);
   final_buffer_.Resize(t * c.dim);
   max_tokens_ = max_tokens;
   max_choices_ = max_choices;

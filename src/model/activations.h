@@ -43,6 +43,9 @@ class Activations {
 
   Activations(const ModelConfig& config, Keep keep);
 
+  // What a step of that many tokens allocates with Keep::kOneLayer.
+  static int64_t InferenceBytes(const ModelConfig& config, int64_t tokens, int64_t choices);
+
   // Shapes the views for a step of T tokens (R = T) that choose at most `choices` experts (0: the
   // config's top_k); allocates only when either is larger than ever before.
   void SetTokens(int64_t tokens, int64_t choices = 0);

@@ -40,7 +40,7 @@ struct PeftConfig {
   std::string name;  // of the file
   double alpha = 8;
   bool rank_stabilised = false;
-  std::vector<std::pair<std::string, double>> alpha_pattern;
+  std::vector<std::pair<std::string, double>> alpha_pattern = {};
 
   float ScaleOf(const std::string& module, int64_t rank) const {
     double a = alpha;
@@ -270,10 +270,8 @@ void Copy(const Source& source, const ModelConfig& config, const LowRank& to) {
 // A module's last name, as PEFT's target_modules have it.
 std::string Leaf(const std::string& module) { return module.substr(module.rfind('.') + 1); }
 
-// What PEFT calls alpha: the scale times the rank.
-double AlphaOf(const Adapter& adapter) {
-  return double{adapter.scale} * static_cast<double>(adapter.rank);
-}
+// What PEFT calls alpha: the scale times the rank, as float32 has it.
+float AlphaOf(const Adapter& adapter) { return adapter.scale * static_cast<float>(adapter.rank); }
 
 OrderedJson ConfigJson(const ParameterLayout& layout, const std::string& base_name) {
   const auto& adapters = layout.adapters();

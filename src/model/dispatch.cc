@@ -34,7 +34,12 @@ void PlanDispatch(const Routing& routing, const RouterConfig& config, DispatchPl
       plan.row_of_choice[static_cast<size_t>(t * top_k + c)] = static_cast<int32_t>(count++);
     }
   }
-  for (size_t e = 0; e < num_experts; ++e) plan.expert_begin[e + 1] += plan.expert_begin[e];
+  plan.active.clear();
+  plan.active.reserve(num_experts);  // at once: how many there are must not show in allocations
+  for (size_t e = 0; e < num_experts; ++e) {
+    if (plan.expert_begin[e + 1] > 0) plan.active.push_back(static_cast<int32_t>(e));
+    plan.expert_begin[e + 1] += plan.expert_begin[e];
+  }
   plan.token_of_row.resize(static_cast<size_t>(plan.rows()));
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t c = 0; c < top_k; ++c) {

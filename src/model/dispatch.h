@@ -14,7 +14,8 @@ namespace cadre {
 // Rows sorted by expert, within an expert by order of choice, then token.
 struct DispatchPlan {
   std::vector<int64_t>
-      expert_begin;  // [E + 1] expert e has rows [expert_begin[e], expert_begin[e + 1])
+      expert_begin;             // [E + 1] expert e has rows [expert_begin[e], expert_begin[e + 1])
+  std::vector<int32_t> active;  // experts that have rows, in the order in which they are to run
   std::vector<int32_t> token_of_row;   // [C]
   std::vector<int32_t> row_of_choice;  // [T, k]; -1: unused or dropped
   int64_t tokens = 0;

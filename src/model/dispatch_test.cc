@@ -38,6 +38,11 @@ TEST(PlanDispatch, SortsRowsByExpertThenChoiceThenToken) {
   EXPECT_EQ(plan.dropped, 0);
 }
 
+TEST(PlanDispatch, NamesTheExpertsThatHaveRows) {
+  const auto plan = Plan({{3, 0}, {3, -1}}, {.num_experts = 5, .top_k = 2});
+  EXPECT_EQ(plan.active, (std::vector<int32_t>{0, 3}));
+}
+
 TEST(PlanDispatch, FirstChoicesClaimCapacityBeforeSecond) {
   // Capacity ceil(1 * 3 * 2 / 2) = 3. Expert 0: first choices of tokens 1 and 2, then the second
   // choice of token 0; expert 1: token 0 first.

@@ -1,5 +1,6 @@
 #include "model/moe.h"
 
+#include "model/guess.h"
 #include "model/router_noise.h"
 #include "ops/dropout.h"
 
@@ -48,13 +49,14 @@ void ExpertFfn(const ExpertWeights& w, int64_t begin, int64_t end, Device& devic
 void Moe(const Model& model, int64_t layer, ExpertSource& experts, Device& device,
          const RouterLimits& limits, const ForwardOptions& options, LayerActivations& a) {
   Route(model, layer, device, limits, options.dropout, a);
+  experts.Plan(layer, a.plan.active);
+  GuessNextLayer(model, layer, experts, device, a);
   const int64_t rows = a.plan.rows();
   const DispatchView plan = a.plan.view(a.routing.gates);
   device.GatherRows(a.ffn_h, plan, a.gathered.Rows(0, rows));
-  for (int64_t e = 0; e < model.config.router.num_experts; ++e) {
+  for (const int32_t e : a.plan.active) {
     const int64_t begin = a.plan.expert_begin[static_cast<size_t>(e)];
     const int64_t end = a.plan.expert_begin[static_cast<size_t>(e) + 1];
-    if (begin == end) continue;
     const ExpertWeights& w = experts.Acquire(layer, e);
     ExpertFfn(w, begin, end, device, options.activation, a);
     const DropoutSettings& dropout = options.dropout;

@@ -54,6 +54,8 @@ class Device {
   virtual std::string name()
       const = 0;  // "reference", "scalar", "avx2", "avx512bw", "avx512", "amx"
   virtual ThreadPool& threads() = 0;
+  // Whether products of BF16 are quicker here than those of float32.
+  virtual bool multiplies_bf16() const { return false; }
 
   // out[t] = table row ids[t], decoded. ids within [0, table.rows).
   virtual void Embed(const Weight& table, std::span<const int32_t> ids, Mat<float> out) = 0;
@@ -68,6 +70,9 @@ class Device {
   virtual void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
                       Mat<float> out) = 0;
 
+  // Rows [a kPackRows, b kPackRows) of a matrix packed alone are what lies in the packed matrix
+  // from PackedBytes of the rows before them on: so a matrix may be packed as it is read.
+  static constexpr int64_t kPackRows = 16;
   // Bytes that Pack would write; 0: this device computes with the weight as it is stored.
   virtual int64_t PackedBytes(const Weight& w) const = 0;
   // Writes the weight as this device likes it best to `packed` (PackedBytes(w) bytes, at a multiple

@@ -99,6 +99,13 @@ class ReferenceBackward final : public BackwardOps {
     }
   }
 
+  void MatMul(Mat<const float> x, Mat<const float> w, Mat<float> out) override {
+    CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
+    for (int64_t t = 0; t < x.rows; ++t)
+      for (int64_t n = 0; n < w.rows; ++n)
+        out.row(t)[n] = static_cast<float>(Dot(x.row_span(t), w.row_span(n)));
+  }
+
   void MatMulInputBackward(const Weight& w, Mat<const float> d_out, ActivationType activation,
                            Mat<float> d_x) override {
     std::vector<float> decoded(static_cast<size_t>(w.rows * w.cols));

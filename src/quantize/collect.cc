@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "ops/forwarding_device.h"
 #include "quantize/matrices.h"
 
 namespace cadre {
@@ -19,9 +20,10 @@ struct Inputs {
 };
 
 // A device that computes as another does, and sums up the inputs of the matrices it was told of.
-class ListeningDevice : public Device {
+class ListeningDevice : public ForwardingDevice {
  public:
-  ListeningDevice(Device& device, std::span<const NamedMatrix> matrices) : device_(device) {
+  ListeningDevice(Device& device, std::span<const NamedMatrix> matrices)
+      : ForwardingDevice(device) {
     for (const auto& matrix : matrices) {
       inputs_[matrix.weight->data].sums.resize(static_cast<size_t>(matrix.weight->cols));
     }
@@ -29,44 +31,10 @@ class ListeningDevice : public Device {
 
   const Inputs& Of(const Weight& w) const { return inputs_.at(w.data); }
 
-  std::string name() const override { return device_.name(); }
-  ThreadPool& threads() override { return device_.threads(); }
-  void Embed(const Weight& table, std::span<const int32_t> ids, Mat<float> out) override {
-    device_.Embed(table, ids, out);
-  }
-  void RmsNorm(Mat<const float> x, std::span<const float> weight, float eps,
-               Mat<float> out) override {
-    device_.RmsNorm(x, weight, eps, out);
-  }
   void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
               Mat<float> out) override {
     if (const auto found = inputs_.find(w.data); found != inputs_.end()) Add(x, found->second);
-    device_.MatMul(x, w, activation, out);
-  }
-  int64_t PackedBytes(const Weight& w) const override { return device_.PackedBytes(w); }
-  void Pack(const Weight& w, std::byte* packed) override { device_.Pack(w, packed); }
-  void Rope(Mat<float> x, int64_t head_dim, std::span<const int64_t> positions,
-            std::span<const double> inv_freq, RopeLayout layout) override {
-    device_.Rope(x, head_dim, positions, inv_freq, layout);
-  }
-  void StoreKv(Mat<const float> k, Mat<const float> v, const KvBatch& batch) override {
-    device_.StoreKv(k, v, batch);
-  }
-  void Attention(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch,
-                 Mat<float> out, Mat<float> lse) override {
-    device_.Attention(q, num_heads, window, batch, out, lse);
-  }
-  void Add(Mat<const float> x, Mat<const float> y, Mat<float> out) override {
-    device_.Add(x, y, out);
-  }
-  void SwiGlu(Mat<const float> gate, Mat<const float> up, Mat<float> out) override {
-    device_.SwiGlu(gate, up, out);
-  }
-  void GatherRows(Mat<const float> x, const DispatchView& plan, Mat<float> out) override {
-    device_.GatherRows(x, plan, out);
-  }
-  void CombineRows(Mat<const float> rows, const DispatchView& plan, Mat<float> out) override {
-    device_.CombineRows(rows, plan, out);
+    ForwardingDevice::MatMul(x, w, activation, out);
   }
 
  private:
@@ -84,7 +52,6 @@ class ListeningDevice : public Device {
     });
   }
 
-  Device& device_;
   std::unordered_map<const std::byte*, Inputs> inputs_;  // by Weight::data
 };
 

@@ -92,6 +92,40 @@ void PrintExperts(const EngineStats& stats, int64_t num_layers, std::string& out
   }
 }
 
+// Of a model whose experts are fetched; nothing where all are in memory.
+void PrintFetching(const ExpertStats& experts, std::string& out) {
+  if (experts.slots == 0) return;
+  One("cadre_expert_slots", "Experts that have room in memory.", "gauge",
+      static_cast<double>(experts.slots), out);
+  One("cadre_expert_read_bytes_total", "Bytes of weights read.", "counter",
+      static_cast<double>(experts.bytes_read), out);
+  One("cadre_expert_stall_seconds_total", "Time in which steps waited for experts to be read.",
+      "counter", experts.stall_s, out);
+  struct Count {
+    const char* name;
+    const char* help;
+    int64_t ExpertStats::Layer::*value;
+  };
+  constexpr Count kCounts[] = {
+      {"cadre_expert_hits_total", "Needed experts that were in memory.", &ExpertStats::Layer::hits},
+      {"cadre_expert_misses_total", "Needed experts that had to be read.",
+       &ExpertStats::Layer::misses},
+      {"cadre_expert_begun_total", "Of those, experts whose reading a right guess had begun.",
+       &ExpertStats::Layer::begun},
+      {"cadre_expert_foreseen_total", "Needed experts that had been guessed, in memory or not.",
+       &ExpertStats::Layer::foreseen},
+      {"cadre_expert_unforeseen_total", "Needed experts that were not among the guesses made.",
+       &ExpertStats::Layer::unforeseen},
+  };
+  for (const Count& count : kCounts) {
+    Head(count.name, count.help, "counter", out);
+    for (size_t l = 0; l < experts.layers.size(); ++l) {
+      fmt::format_to(std::back_inserter(out), "{}{{layer=\"{}\"}} {}\n", count.name, l,
+                     experts.layers[l].*count.value);
+    }
+  }
+}
+
 }  // namespace
 
 void Histogram::Observe(double seconds) {
@@ -151,6 +185,7 @@ std::string ApiMetrics::Print(const EngineStats& stats, const std::string& model
   fmt::format_to(std::back_inserter(out), "cadre_model_info{{model=\"{}\"}} 1\n", Label(model));
   PrintFigures(stats, out);
   PrintExperts(stats, num_layers, out);
+  PrintFetching(stats.experts, out);
   const std::lock_guard lock(mutex_);
   Head("cadre_http_responses_total", "Answers by route and status.", "counter", out);
   for (const auto& [key, count] : responses_) {

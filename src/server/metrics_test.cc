@@ -25,6 +25,23 @@ TEST(Metrics, TellsCountersGaugesAndExperts) {
   EXPECT_TRUE(Has(text, "cadre_model_info{model=\"a\\\"b\"} 1"));
 }
 
+TEST(Metrics, TellsWhatFetchingExpertsCost) {
+  EngineStats stats;
+  EXPECT_EQ(ApiMetrics().Print(stats, "m", 2).find("cadre_expert_hits"), std::string::npos);
+  stats.experts = {.slots = 12, .bytes_read = 4096, .stall_s = 0.5, .layers = {{}, {}}};
+  stats.experts.layers[1] = {.hits = 7, .misses = 5, .begun = 3, .foreseen = 9, .unforeseen = 2};
+  const std::string text = ApiMetrics().Print(stats, "m", 2);
+  EXPECT_TRUE(Has(text, "cadre_expert_slots 12"));
+  EXPECT_TRUE(Has(text, "cadre_expert_read_bytes_total 4096"));
+  EXPECT_TRUE(Has(text, "cadre_expert_stall_seconds_total 0.5"));
+  EXPECT_TRUE(Has(text, "cadre_expert_hits_total{layer=\"0\"} 0"));
+  EXPECT_TRUE(Has(text, "cadre_expert_hits_total{layer=\"1\"} 7"));
+  EXPECT_TRUE(Has(text, "cadre_expert_misses_total{layer=\"1\"} 5"));
+  EXPECT_TRUE(Has(text, "cadre_expert_begun_total{layer=\"1\"} 3"));
+  EXPECT_TRUE(Has(text, "cadre_expert_foreseen_total{layer=\"1\"} 9"));
+  EXPECT_TRUE(Has(text, "cadre_expert_unforeseen_total{layer=\"1\"} 2"));
+}
+
 TEST(Metrics, CountsIntoCumulativeBuckets) {
   ApiMetrics metrics;
   metrics.ObserveFirstToken(0.004);
@@ -54,6 +71,7 @@ TEST(Metrics, IsWhatPrometheusReads) {
   metrics.ObserveRequest(0.5);
   EngineStats stats;
   stats.expert_tokens = {1, 2};
+  stats.experts = {.slots = 1, .layers = {{}}};
   std::istringstream lines(metrics.Print(stats, "m", 1));
   const std::regex pattern(
       R"((# (HELP|TYPE) [a-z_]+ .+)|([a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.e+-]+))");

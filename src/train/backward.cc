@@ -16,9 +16,11 @@ Mat<const float> AsMat(const Weight& w) {
   return {reinterpret_cast<const float*>(w.data), w.rows, w.cols};
 }
 
-void Zero(Mat<float> m) {
-  CADRE_CHECK(m.stride == m.cols);
-  if (!m.empty()) std::memset(m.data, 0, static_cast<size_t>(m.rows * m.cols) * sizeof(float));
+void Zero(Mat<float> m, ThreadPool& threads) {
+  if (m.empty()) return;
+  threads.ParallelFor(m.rows, [&](int64_t row, int) {
+    std::memset(m.row(row), 0, static_cast<size_t>(m.cols) * sizeof(float));
+  });
 }
 
 void Scale(Mat<float> m, float factor) {
@@ -42,7 +44,7 @@ void LowRankBackward(Mat<const float> x, const LowRank& low_rank, Mat<const floa
   const Mat<float> d_hidden = tools.scratch.LowRankGradient(x.rows, low_rank.rank());
   tools.device.MatMul(x, down, kExact, hidden);
   Scale(hidden, scale);
-  Zero(d_hidden);
+  Zero(d_hidden, tools.device.threads());
   tools.ops.MatMulBackward(hidden, AsMat(up), d_out, kExact, d_hidden, tools.gradients.Of(up));
   Scale(d_hidden, scale);
   tools.ops.MatMulBackward(x, AsMat(down), d_hidden, kExact, d_x, tools.gradients.Of(down));
@@ -92,9 +94,9 @@ void ExpertBackward(const ExpertWeights& w, int64_t layer, int64_t e, int64_t be
 
 // The logits are clean + draws * deviation(noise_raw): from d_logits to d_noise = d noise_raw, and
 // to d_logits = d clean.
-void NoiseBackward(int64_t layer, const BackwardInput& in, BackwardScratch& s) {
+void NoiseBackward(int64_t layer, const BackwardInput& in, Device& device, BackwardScratch& s) {
   const LayerActivations& a = in.activations.layer(layer);
-  for (const auto& m : {s.d_clean, s.d_noise}) Zero(m);
+  for (const auto& m : {s.d_clean, s.d_noise}) Zero(m, device.threads());
   AddLoadGradient(in.router_losses, layer, a, in.model.config.router.noise_floor, s.d_logits,
                   s.d_clean, s.d_noise);
   for (int64_t t = 0; t < s.d_logits.rows; ++t) {
@@ -120,10 +122,10 @@ void RouterBackward(int64_t layer, const BackwardInput& in, Device& device, Back
   AddBalanceGradient(in.router_losses, layer, a.routing, s.d_logits);
   AddZGradient(in.router_losses, a, s.d_logits);
   AddAnchorGradient(in.router_losses, layer, a.routing, s.d_logits);
-  if (router.noise) NoiseBackward(layer, in, s);
+  if (router.noise) NoiseBackward(layer, in, device, s);
   const bool jitter = router.jitter > 0;
   const Mat<float> d_in = jitter ? s.d_router_in : s.d_h;
-  if (jitter) Zero(d_in);
+  if (jitter) Zero(d_in, device.threads());
   LinearBackward(a.router_in, w.router, s.d_logits, ActivationType::kF32, {device, ops, s, g},
                  d_in);
   if (router.noise)
@@ -145,8 +147,8 @@ void MoeBackward(int64_t layer, const BackwardInput& in, Device& device, Backwar
   const DispatchView plan = a.plan.view(a.routing.gates);
   const int64_t rows = a.plan.rows();
   for (const auto& m : {s.d_expert_out, s.d_act, s.d_gate, s.d_up, s.d_gathered})
-    Zero(m.Rows(0, rows));
-  for (const auto& m : {s.d_gates, s.d_logits, s.d_h}) Zero(m);
+    Zero(m.Rows(0, rows), device.threads());
+  for (const auto& m : {s.d_gates, s.d_logits, s.d_h}) Zero(m, device.threads());
   ops.CombineRowsBackward(a.expert_out.Rows(0, rows), plan, s.d_branch,
                           s.d_expert_out.Rows(0, rows), s.d_gates);
   for (int64_t e = 0; e < router.num_experts; ++e) {
@@ -169,7 +171,7 @@ void AttentionBackward(int64_t layer, const BackwardInput& in, Device& device, B
   const ModelConfig& c = in.model.config;
   const auto& frequencies = in.model.rope_frequencies;
   const ActivationType activation = in.options.activation;
-  for (const auto& m : {s.d_attn, s.d_q, s.d_k, s.d_v, s.d_h}) Zero(m);
+  for (const auto& m : {s.d_attn, s.d_q, s.d_k, s.d_v, s.d_h}) Zero(m, device.threads());
   LinearBackward(a.attn, w.wo, s.d_branch, activation, {device, ops, s, g}, s.d_attn);
   ops.AttentionBackward(a.q, c.num_heads, c.sliding_window, KvBatchOf(in.model, layer, in.batch),
                         a.attn, a.lse, s.d_attn, s.d_q, s.d_k, s.d_v);
@@ -221,8 +223,8 @@ void Backward(const BackwardInput& in, Device& device, BackwardOps& ops, Backwar
   const DropoutSettings& dropout = in.options.dropout;
   Activations& activations = in.activations;
   s.SetTokens(in.d_logits.rows);
-  Zero(s.d_x);
-  Zero(s.d_h);
+  Zero(s.d_x, device.threads());
+  Zero(s.d_h, device.threads());
   LinearBackward(activations.final_h(), weights.head, in.d_logits, in.options.activation,
                  {device, ops, s, g}, s.d_h);
   ops.RmsNormBackward(activations.out(), weights.final_norm, config.rms_norm_eps, s.d_h, s.d_x,

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/log.h"
 #include "base/random.h"
 
 namespace cadre {
@@ -42,7 +43,7 @@ Trainer::Trainer(ParameterLayout layout, const OptimiserConfig& optimiser, Devic
     : layout_(std::move(layout)),
       config_(layout_.config()),
       optimiser_(optimiser),
-      device_(device),
+      device_(device, ops),
       ops_(ops),
       weights_(layout_.size()),
       gradients_(layout_.size()),
@@ -56,6 +57,8 @@ Trainer::Trainer(ParameterLayout layout, const OptimiserConfig& optimiser, Devic
       scratch_(config_),
       pages_(config_.kv_shape(KvType::kF32)) {
   evaluation_model_.config = ForInference(evaluation_model_.config);
+  if (optimiser.precision == ActivationType::kBF16 && !device.multiplies_bf16())
+    log::warn("this processor does not multiply BF16: train.precision=f32 is quicker here");
 }
 
 void Trainer::Initialise(uint64_t seed, double sigma) {

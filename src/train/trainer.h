@@ -9,6 +9,7 @@
 #include "train/backward.h"
 #include "train/batch.h"
 #include "train/objective.h"
+#include "train/training_device.h"
 
 namespace cadre {
 
@@ -94,7 +95,7 @@ class Trainer {
   ParameterLayout layout_;
   ModelConfig config_;
   OptimiserConfig optimiser_;
-  Device& device_;
+  TrainingDevice device_;
   BackwardOps& ops_;
   Buffer<float> weights_, gradients_, moment1_, moment2_;
   Model model_;

@@ -1,0 +1,15 @@
+// What fetching experts within --memory has cost, for people and for scripts.
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+#include "model/experts.h"
+
+namespace cadre {
+
+OrderedJson ToJson(const ExpertStats& stats);
+// A sentence for the log.
+std::string ToText(const ExpertStats& stats);
+
+}  // namespace cadre
