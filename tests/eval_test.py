@@ -237,7 +237,7 @@ class EvalTest(unittest.TestCase):
 
     def test_what_is_wrong_is_said_in_one_line(self):
         bad = self.folder / "bad.jsonl"
-        bad.write_text('{"goal": "a", "sol1": "b", "sol2": "c", "label": 0}\n{"goal": 3}\n', encoding="utf-8")
+        bad.write_text('{"goal": "a", "sol1": "b", "sol2": "c", "label": 0}\n{"goal": 3, "sol1": "b", "sol2": "c", "label": 0}\n', encoding="utf-8")
         self.expect_error(1, NANO, "--task", "piqa", "--data", bad, says="bad.jsonl:2: goal is 3 but must be a string")
         good = self.data("piqa")
         self.expect_error(2, NANO, "--task", "nothing", "--data", good, says="must be one of mmlu")

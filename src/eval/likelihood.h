@@ -8,27 +8,12 @@
 #include <span>
 #include <vector>
 
-#include "engine/sequence.h"
-#include "eval/kv_branch.h"
+#include "eval/row_runner.h"
 
 namespace cadre {
 
-// What is given, and what is asked for behind it. Neither is empty.
-struct LikelihoodRequest {
-  std::vector<int32_t> ids;  // both
-  int64_t num_given = 0;     // the first ones
-
-  // Rows [0, num_rows) are run; row t is asked how likely ids[t + 1] is from num_given - 1 on.
-  int64_t num_rows() const { return std::ssize(ids) - 1; }
-};
-
 // The requests of one item, which have much in common.
 using ItemRequests = std::vector<LikelihoodRequest>;
-
-struct Likelihood {
-  double log_likelihood = 0;  // sum over the asked ids of ln p, in their order
-  bool is_greedy = true;      // each of them is the likeliest (ties: the lowest id)
-};
 
 // Not thread-safe. Model, experts and device must outlive it.
 class LikelihoodScorer {
@@ -51,42 +36,23 @@ class LikelihoodScorer {
                                                      const std::atomic<bool>* cancelled);
 
   int64_t kv_bytes() const { return pool_.bytes(); }
-  int64_t rows_run() const { return rows_run_; }  // since the beginning
+  int64_t rows_run() const { return runner_.rows_run(); }  // since the beginning
 
  private:
-  struct Asked;  // what one request is told
-  struct Part;   // rows that follow each other in one branch
   struct Window;
 
+  void CheckIds(std::span<const ItemRequests> items) const;
+  bool SharePrefix(std::span<const int32_t> prefix, bool extend,
+                   const std::atomic<bool>* cancelled);
   void PlanTrunks(std::span<const ItemRequests> items, Window& window) const;
   void PlanEnds(std::span<const ItemRequests> items, Window& window) const;
-  void CheckIds(std::span<const ItemRequests> items) const;
-  bool SharePrefix(std::span<const int32_t> prefix, const std::atomic<bool>* cancelled);
-  bool RunParts(std::span<const Part> parts, const std::atomic<bool>* cancelled);
-  void ClearStep();
-  void AddRows(const Part& part, int64_t first, int64_t count);
-  void RunStep();
-  void Tell(int64_t wanted) const;
 
-  const Model* model_;
-  ExpertSource* experts_;
-  Device* device_;
-  SequenceConfig config_;
-  int64_t max_pages_;
+  int64_t vocab_size_;
   KvPagePool pool_;
+  int64_t max_pages_;
   KvBranch prefix_;
   std::vector<int32_t> prefix_ids_;
-  Activations activations_;
-  Buffer<float> logits_;
-  int64_t rows_run_ = 0;
-
-  // Of the step.
-  std::vector<int32_t> ids_;
-  std::vector<int64_t> positions_;
-  std::vector<int32_t> sequence_of_row_;
-  std::vector<KvSequence> sequences_;
-  std::vector<int64_t> wanted_rows_;
-  std::vector<std::span<Asked* const>> told_;  // [wanted_rows] who asks
+  RowRunner runner_;
 };
 
 }  // namespace cadre

@@ -66,7 +66,10 @@ std::vector<std::string> Fields::Texts(const char* key, size_t least) const {
 }
 
 std::vector<std::string> Fields::TextsOrList(const char* key) const {
-  return Value(key).is_string() ? Parts(Text(key)) : Texts(key, 0);
+  if (Value(key).is_string()) return Parts(Text(key));
+  std::vector<std::string> texts = Texts(key, 0);
+  std::erase_if(texts, [](const std::string& text) { return Strip(text).empty(); });
+  return texts;
 }
 
 Fields Fields::Object(const char* key) const {

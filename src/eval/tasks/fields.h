@@ -25,7 +25,7 @@ class Fields {
   std::string TextOr(const char* key, const std::string& fallback) const;
   // A list of at least `least` strings.
   std::vector<std::string> Texts(const char* key, size_t least = 1) const;
-  // A list of strings, or one string of parts between ';', trimmed; empty parts are dropped.
+  // A list of strings, or one string of parts between ';', trimmed; empty ones are dropped.
   std::vector<std::string> TextsOrList(const char* key) const;
   Fields Object(const char* key) const;
   const Json& Value(const char* key) const;

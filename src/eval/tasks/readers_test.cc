@@ -53,7 +53,7 @@ TEST(ReadHellaSwag, CleansActivityContextAndEndings) {
       "ctx_a": "A man is  on a roof. [header] Now", "ctx_b": "he Starts", "label": "1",
       "endings": ["[step] is up.", "falls", "goes [title] on", "x"]})");
   EXPECT_THAT(item.contexts, ElementsAre("Roof removal: A man is on a roof. Now He starts"));
-  EXPECT_THAT(item.continuations, ElementsAre("  is up.", " falls", " goes.  on", " x"));
+  EXPECT_THAT(item.continuations, ElementsAre("  is up.", " falls", " goes. on", " x"));
   EXPECT_EQ(item.gold, 1);
   EXPECT_EQ(item.id, "24");
 }
@@ -156,7 +156,7 @@ TEST(ReadLambada, AsksForTheLastWord) {
 }
 
 constexpr const char* kTruthfulLine = R"({"Question": "Is it?", "Best Answer": "No",
-    "Correct Answers": ["Not at all", "No"], "Incorrect Answers": ["Yes", "It is"]})";
+    "Correct Answers": ["Not at all", "No", ""], "Incorrect Answers": ["Yes", "It is"]})";
 
 TEST(ReadTruthfulQa, BeginsWithTheSixQuestions) {
   const EvalItem item = Item("truthfulqa_mc1", kTruthfulLine);
@@ -218,7 +218,7 @@ TEST(Readers, NameTheLineAndWhatIsWrong) {
               HasSubstr("sol1 is 3 but must be a string"));
   EXPECT_THAT(ItemError("piqa", R"({"goal": "g", "sol1": "a", "sol2": "", "label": 0})"),
               HasSubstr("d.jsonl:3: an answer is empty"));
-  EXPECT_THAT(ItemError("piqa", R"({"goal": "g", "sol1": "a"})"),
+  EXPECT_THAT(ItemError("piqa", R"({"goal": "g", "sol1": "a", "label": 0})"),
               HasSubstr("d.jsonl:3: has no member \"sol2\""));
   EXPECT_THAT(ItemError("winogrande", R"({"sentence": "no blank", "option1": "a", "option2": "b",
       "answer": "1"})"),
