@@ -136,8 +136,8 @@ TEST(FittedModel, RunsADenseModel) {
   config.router = {};
   config.tie_embeddings = true;
   model_testing::SaveArenaAsHuggingFace(config, model_testing::RandomArena(ParameterLayout(config)),
-                                        folder / "dense");
-  const LoadedModel loaded = LoadedModel::Load(folder / "dense");
+                                        folder.path());
+  const LoadedModel loaded = LoadedModel::Load(folder.path());
   const auto device = MakeReferenceDevice();
   WeightFiles files(loaded.checkpoint());
   Loader loader(files, MakeDiskIo(4), *device, {.piece_bytes = 4 * 4096, .depth = 4});

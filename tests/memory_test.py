@@ -87,7 +87,7 @@ class Memory(unittest.TestCase):
             self.assertEqual(files[0], files[1])
 
     def test_a_conversation_fits_its_context_to_the_memory(self):
-        run = ["chat", NANO.parent.parent / "nano-instruct", "--temperature", "0", "-n", "30"]
+        run = ["chat", NANO, "--temperature", "0", "-n", "30"]
         turns = b"Tell me about a dog.\nAnd a cat?\n"
         plain = subprocess.run([PROGRAM, *map(str, run)], input=turns, capture_output=True, check=True).stdout
         least = least_budget(*run)

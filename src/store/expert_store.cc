@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 
 namespace cadre {
 
@@ -163,17 +164,32 @@ const ExpertWeights& ExpertStore::Acquire(int64_t layer, int64_t expert) {
   return at.weights;
 }
 
+// A read that failed gets another try: it may have been begun for an earlier step, when the disk
+// was not well.
 void ExpertStore::WaitFor(int64_t layer, int64_t expert, Slot& slot) {
   loader_.Promote(slot.load);
   const Stopwatch watch;
-  try {
-    loader_.Wait(slot.load);
-  } catch (const Error&) {
-    if (cache_.Find(layer, expert)) cache_.Remove(layer, expert);
-    slot.layer = -1;
-    throw;
+  if (!Arrives(slot)) {
+    loader_.Start(slot.load, Urgency::kNeeded);
+    try {
+      loader_.Wait(slot.load);
+    } catch (const Error&) {
+      if (cache_.Find(layer, expert)) cache_.Remove(layer, expert);
+      slot.layer = -1;
+      throw;
+    }
   }
   stats_.stall_s += watch.Seconds();
+}
+
+bool ExpertStore::Arrives(Slot& slot) {
+  try {
+    loader_.Wait(slot.load);
+  } catch (const Error& error) {
+    log::warn("{}; it is tried once more", error.what());
+    return false;
+  }
+  return true;
 }
 
 void ExpertStore::Release(int64_t layer, int64_t expert) {

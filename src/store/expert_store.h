@@ -62,6 +62,7 @@ class ExpertStore : public ExpertSource {
   void Empty(int64_t slot);
   void DropWrongGuesses(int64_t layer);
   void WaitFor(int64_t layer, int64_t expert, Slot& slot);
+  bool Arrives(Slot& slot);
 
   Loader& loader_;
   ExpertSlots memory_;
