@@ -189,7 +189,7 @@ class EvalTest(unittest.TestCase):
             self.assertEqual(records[0], records[2], task)
 
     def test_a_killed_run_goes_on_to_the_same_record(self):
-        data, record, whole = self.data("hellaswag", 300), self.folder / "killed.jsonl", self.folder / "whole.jsonl"
+        data, record, whole = self.data("hellaswag", 200), self.folder / "killed.jsonl", self.folder / "whole.jsonl"
         arguments = ("--shots", "2")
         expected = self.eval("hellaswag", data, *arguments, "--record", whole)
         command = [PROGRAM, "eval", NANO, "--task", "hellaswag", "--data", data, *arguments, "--record", record, "--resume"]

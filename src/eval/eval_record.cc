@@ -60,6 +60,7 @@ uint64_t EvalRecord::Read(const OrderedJson& head) {
     const std::string name = fmt::format("{}:{}", path_, ++number);
     Json line = ParseJson(text.substr(begin, end - begin), name);
     if (number > 1) {
+      if (line.is_object()) line.erase("prompt_ids");  // many, and never read back
       kept_.push_back(std::move(line));
       continue;
     }

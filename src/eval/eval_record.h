@@ -20,7 +20,7 @@ class EvalRecord {
   EvalRecord(const EvalRecord&) = delete;
   EvalRecord& operator=(const EvalRecord&) = delete;
 
-  // The items' lines that were there, in their order.
+  // The items' lines that were there, in their order, without the ids of their prompts.
   const std::vector<Json>& kept() const { return kept_; }
   const std::string& path() const { return path_; }
 
