@@ -19,9 +19,6 @@ namespace {
 constexpr int64_t kTokenChunk = 64;
 constexpr int64_t kColumnChunk = 64;
 constexpr int64_t kValueChunk = 16384;
-// Rows of a stored weight that are decoded at once: a multiple of the blocks that Gemm cuts its
-// sums at.
-constexpr int64_t kSlabRows = 2 * Gemm::kDepth;
 
 const BackwardKernels& BackwardKernelsOf(Isa isa) {
   CADRE_CHECK(HasIsa(isa));
@@ -52,7 +49,7 @@ class CpuBackward final : public BackwardOps {
               ThreadPool& threads)
       : kernels_(kernels),
         threads_(threads),
-        gemm_(kernels, threads),
+        gemm_(kernels, forward_kernels, threads),
         half_gemm_(kernels, forward_kernels, threads),
         decoder_(forward_kernels, threads),
         attention_(kernels, threads) {}
@@ -103,30 +100,17 @@ class CpuBackward final : public BackwardOps {
   void MatMul(Mat<const float> x, const Weight& w, Mat<float> out) override {
     CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
     Zero(out);
-    const int64_t slab = w.type == DType::kF32 ? w.rows : kSlabRows;
-    for (int64_t begin = 0; begin < w.rows; begin += slab) {
-      const int64_t rows = std::min(slab, w.rows - begin);
-      gemm_.AddProduct({x}, {Decoded(w, begin, rows), true},
-                       {out.data + begin, out.rows, rows, out.stride});
-    }
+    gemm_.AddProduct({x}, Factor::Of(w, true), out);
     if (w.low_rank != nullptr) AddLowRank(x, *w.low_rank, out);
   }
 
-  // The sums of a HalfGemm are not cut, so its weights are decoded whole.
   void MatMulInputBackward(const Weight& w, Mat<const float> d_out, ActivationType activation,
                            Mat<float> d_x) override {
     CADRE_CHECK(d_out.rows == d_x.rows && d_out.cols == w.rows && d_x.cols == w.cols);
-    const bool halves = activation == ActivationType::kBF16;
-    const int64_t slab = halves ? w.rows : kSlabRows;
-    for (int64_t begin = 0; begin < w.rows; begin += slab) {
-      const int64_t rows = std::min(slab, w.rows - begin);
-      const Mat<const float> part = Decoded(w, begin, rows);
-      const Mat<const float> d_part(d_out.data + begin, d_out.rows, rows, d_out.stride);
-      if (halves) {
-        half_gemm_.AddProduct({d_part}, part, d_x);
-      } else {
-        gemm_.AddProduct({d_part}, {part}, d_x);
-      }
+    if (activation == ActivationType::kBF16) {
+      half_gemm_.AddProduct({d_out}, Decoded(w), d_x);
+    } else {
+      gemm_.AddProduct({d_out}, Factor::Of(w, false), d_x);
     }
   }
 
@@ -265,20 +249,19 @@ class CpuBackward final : public BackwardOps {
     hidden_.Reserve(x.rows * low_rank.rank());
     const Mat<float> hidden = hidden_.AsMat(x.rows, low_rank.rank());
     Zero(hidden);
-    gemm_.AddProduct({x}, {Decoded(low_rank.down, 0, low_rank.down.rows), true}, hidden);
+    gemm_.AddProduct({x}, Factor::Of(low_rank.down, true), hidden);
     for (int64_t i = 0; i < hidden.rows * hidden.cols; ++i) hidden.data[i] *= low_rank.scale;
-    gemm_.AddProduct({hidden}, {Decoded(low_rank.up, 0, low_rank.up.rows), true}, out);
+    gemm_.AddProduct({hidden}, Factor::Of(low_rank.up, true), out);
   }
 
-  // Rows [begin, begin + rows), valid until the next ones.
-  Mat<const float> Decoded(const Weight& w, int64_t begin, int64_t rows) {
-    const auto address = reinterpret_cast<uintptr_t>(w.row(begin));
-    if (w.type == DType::kF32 && address % alignof(float) == 0)
-      return {reinterpret_cast<const float*>(w.row(begin)), rows, w.cols};
-    ids_.resize(static_cast<size_t>(rows));
-    std::iota(ids_.begin(), ids_.end(), static_cast<int32_t>(begin));
-    decoded_.Reserve(rows * w.cols);
-    const Mat<float> decoded = decoded_.AsMat(rows, w.cols);
+  // Valid until the next one.
+  Mat<const float> Decoded(const Weight& w) {
+    const Factor factor = Factor::Of(w, false);
+    if (factor.stored == nullptr) return factor.mat;
+    ids_.resize(static_cast<size_t>(w.rows));
+    std::iota(ids_.begin(), ids_.end(), 0);
+    decoded_.Reserve(w.rows * w.cols);
+    const Mat<float> decoded = decoded_.AsMat(w.rows, w.cols);
     decoder_.DecodeRows(w, ids_, decoded);
     return decoded;
   }
