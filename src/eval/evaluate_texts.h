@@ -18,6 +18,8 @@ struct TextsOptions {
   double top_p = 1;
   int64_t max_tokens = 256;
   uint64_t seed = 0;
+  // In place of the task's own: for scores that need more than the item.
+  std::function<TextScore(const EvalItem& item, const std::vector<std::string>& texts)> score = {};
   EvalRecord* record = nullptr;  // may be null
   std::function<void(int64_t done, int64_t total)> on_progress = {};
   const std::atomic<bool>* cancelled = nullptr;

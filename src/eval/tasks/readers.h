@@ -51,5 +51,7 @@ EvalItem ReadTriviaQa(const Fields& line);
 EvalItem ReadGsm8k(const Fields& line);
 // {problem, solution with a last \boxed{...}, level, type}
 EvalItem ReadMath(const Fields& line);
+// {question, correct_answers[], incorrect_answers[]}, or a line or row of TruthfulQA.csv.
+EvalItem ReadTruthfulQaWritten(const Fields& line);
 
 }  // namespace cadre

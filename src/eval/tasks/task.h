@@ -61,9 +61,11 @@ struct TextScore {
 struct Writing {
   std::vector<std::string> stops;  // a text ends before the first of them
   int64_t max_tokens = 256;
-  double samples_temperature = 0.2;  // of several texts; one alone is the likeliest
-  bool counts_in_shares = true;      // values are from 0 to 1; false: plain numbers
-  // texts: at least one. Throws Error where it cannot be done.
+  double temperature = 0;            // of one text; 0: the likeliest
+  double samples_temperature = 0.2;  // of several
+  double top_p = 1;
+  bool counts_in_shares = true;  // values are from 0 to 1; false: plain numbers
+  // texts: at least one. Throws Error where it cannot be done. Null: more than the item is needed.
   TextScore (*score)(const EvalItem& item, const std::vector<std::string>& texts) = nullptr;
 };
 
@@ -77,11 +79,11 @@ struct Task {
   int default_shots = 0;
   int fixed_shots = 0;  // that stand in every item's description; there can be no others
   ShotOrder shot_order = ShotOrder::kDrawn;
-  std::vector<Metric> metrics;  // the first one is what the task is known by
+  std::vector<Metric> metrics = {};  // the first one is what the task is known by
   Metric published_metric = Metric::kAcc;
   CsvForm csv = CsvForm::kNone;
   bool in_many_files = false;                      // all files of a folder together are its data
-  EvalItem (*read)(const Fields& line) = nullptr;  // throws Error
+  EvalItem (*read)(const Fields& line) = nullptr;  // throws Error; null: items are made, not read
   std::optional<Writing> writing = {};             // none: scored by likelihood, with `metrics`
 
   // The harness draws one example more where it takes training and evaluation for the same split.
