@@ -29,7 +29,7 @@ OrderedJson PublishedJson(const EvalReport& report) {
   if (!figure) return {};
   OrderedJson json = {{"model", "Mixtral 8x7B"},
                       {"metric", PublishedMetric(report, *figure)},
-                      {"value", figure->percent / 100},
+                      {"value", figure->is_percent ? figure->value / 100 : figure->value},
                       {"shots", nullptr},
                       {"source", fmt::format("arXiv 2401.04088, {}", figure->source)}};
   if (figure->shots != PublishedFigure::kUnsaid) json["shots"] = figure->shots;
@@ -39,7 +39,8 @@ OrderedJson PublishedJson(const EvalReport& report) {
 std::string PublishedText(const PublishedFigure& figure) {
   const std::string shots =
       figure.shots == PublishedFigure::kUnsaid ? "" : fmt::format("{} shots, ", figure.shots);
-  return fmt::format("   Mixtral 8x7B: {:.1f} % ({}{})", figure.percent, shots, figure.source);
+  return fmt::format("   Mixtral 8x7B: {:.1f}{} ({}{})", figure.value,
+                     figure.is_percent ? " %" : "", shots, figure.source);
 }
 
 std::string FigureText(const EvaluationResult::Figure& figure) {

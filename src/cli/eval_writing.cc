@@ -27,11 +27,15 @@ TextsOptions OptionsOf(const EvalCommand& command, const Writing& writing) {
   return options;
 }
 
-OrderedJson WritingHead(OrderedJson head, const TextsOptions& options) {
+OrderedJson WritingHead(OrderedJson head, const EvalCommand& command, const TextsOptions& options) {
   head["samples"] = options.samples;
   head["temperature"] = options.temperature;
   head["top_p"] = options.top_p;
   head["max_tokens"] = options.max_tokens;
+  if (head["task"] == kPassKeyTask) {
+    head["lengths"] = command.pass_keys.lengths;
+    head["depths"] = command.pass_keys.depths;
+  }
   return head;
 }
 
@@ -54,7 +58,7 @@ EvaluationResult RunWriting(const EvalCommand& command, const PreparedBenchmark&
     record = std::make_unique<EvalRecord>(
         command.record,
         WritingHead(RecordHead(command, prepared, encoder.adds_bos(), session.context_length()),
-                    options),
+                    command, options),
         command.resume);
   }
   TextGenerator generator(session.model(), session.experts(), session.device(), session.tokenizer(),

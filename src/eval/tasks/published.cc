@@ -31,6 +31,7 @@ constexpr Row kRows[] = {
     {"gsm8k", "", {58.4, 5, kTable3}},
     {"math", "", {28.4, 4, kTable2, "maj@4"}},
     {"bbq", "", {56.0, kUnsaid, "figure 5"}},
+    {"mt_bench", "", {8.3, kUnsaid, kTable3, "", false}},
     {"m_arc", "fr", {58.2, kUnsaid, kTable4}},
     {"m_hellaswag", "fr", {77.4, kUnsaid, kTable4}},
     {"m_mmlu", "fr", {70.9, kUnsaid, kTable4}},
