@@ -19,6 +19,9 @@ namespace {
 constexpr int64_t kTokenChunk = 64;
 constexpr int64_t kColumnChunk = 64;
 constexpr int64_t kValueChunk = 16384;
+// Rows of a stored weight that are decoded at once: a multiple of the blocks that Gemm cuts its
+// sums at.
+constexpr int64_t kSlabRows = 2 * Gemm::kDepth;
 
 const BackwardKernels& BackwardKernelsOf(Isa isa) {
   CADRE_CHECK(HasIsa(isa));
@@ -97,20 +100,24 @@ class CpuBackward final : public BackwardOps {
     if (!d_w.empty()) gemm_.AddProduct({d_out, true}, {x}, d_w);
   }
 
-  void MatMul(Mat<const float> x, Mat<const float> w, Mat<float> out) override {
+  void MatMul(Mat<const float> x, const Weight& w, Mat<float> out) override {
     CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
-    threads_.ParallelFor(out.rows,
-                         [&](int64_t t, int) { std::fill_n(out.row(t), out.cols, 0.0f); });
-    gemm_.AddProduct({x}, {w, true}, out);
+    Zero(out);
+    const int64_t slab = w.type == DType::kF32 ? w.rows : kSlabRows;
+    for (int64_t begin = 0; begin < w.rows; begin += slab) {
+      const int64_t rows = std::min(slab, w.rows - begin);
+      gemm_.AddProduct({x}, {Decoded(w, begin, rows), true},
+                       {out.data + begin, out.rows, rows, out.stride});
+    }
+    if (w.low_rank != nullptr) AddLowRank(x, *w.low_rank, out);
   }
 
-  // Decodes slabs of rows. Their length is a multiple of the blocks that Gemm cuts its sums at; the
-  // sums of a HalfGemm are not cut.
+  // The sums of a HalfGemm are not cut, so its weights are decoded whole.
   void MatMulInputBackward(const Weight& w, Mat<const float> d_out, ActivationType activation,
                            Mat<float> d_x) override {
     CADRE_CHECK(d_out.rows == d_x.rows && d_out.cols == w.rows && d_x.cols == w.cols);
     const bool halves = activation == ActivationType::kBF16;
-    const int64_t slab = halves ? w.rows : std::min(w.rows, 2 * Gemm::kDepth);
+    const int64_t slab = halves ? w.rows : kSlabRows;
     for (int64_t begin = 0; begin < w.rows; begin += slab) {
       const int64_t rows = std::min(slab, w.rows - begin);
       const Mat<const float> part = Decoded(w, begin, rows);
@@ -250,6 +257,19 @@ class CpuBackward final : public BackwardOps {
   }
 
  private:
+  void Zero(Mat<float> m) {
+    threads_.ParallelFor(m.rows, [&](int64_t t, int) { std::fill_n(m.row(t), m.cols, 0.0f); });
+  }
+
+  void AddLowRank(Mat<const float> x, const LowRank& low_rank, Mat<float> out) {
+    hidden_.Reserve(x.rows * low_rank.rank());
+    const Mat<float> hidden = hidden_.AsMat(x.rows, low_rank.rank());
+    Zero(hidden);
+    gemm_.AddProduct({x}, {Decoded(low_rank.down, 0, low_rank.down.rows), true}, hidden);
+    for (int64_t i = 0; i < hidden.rows * hidden.cols; ++i) hidden.data[i] *= low_rank.scale;
+    gemm_.AddProduct({hidden}, {Decoded(low_rank.up, 0, low_rank.up.rows), true}, out);
+  }
+
   // Rows [begin, begin + rows), valid until the next ones.
   Mat<const float> Decoded(const Weight& w, int64_t begin, int64_t rows) {
     const auto address = reinterpret_cast<uintptr_t>(w.row(begin));
@@ -273,6 +293,7 @@ class CpuBackward final : public BackwardOps {
   Buffer<double> chunk_sums_;
   RopeAngles angles_;
   Buffer<float> decoded_;  // of a weight that is not float32
+  Buffer<float> hidden_;   // between the two factors of a low-rank product
   std::vector<int32_t> ids_;
   Buffer<float> heads_;  // each thread's
 };

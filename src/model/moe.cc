@@ -32,7 +32,11 @@ void Route(const Model& model, int64_t layer, Device& device, const RouterLimits
     RouterLogits(model, layer, device, draws, a);
   }
   ChooseExperts(a.router_logits, config, limits, a.routing);
-  PlanDispatch(a.routing, config, a.plan);
+  if (config.second_by_lot) {
+    a.lots.resize(static_cast<size_t>(a.ffn_h.rows));
+    DrawLots(draws.seed, draws.Stream(layer, DropoutSettings::kRouterLots), a.lots);
+  }
+  PlanDispatch(a.routing, config, a.plan, a.lots);
 }
 
 // Runs one expert on its block of routed rows [begin, end).

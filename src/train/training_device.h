@@ -1,5 +1,5 @@
-// The device that training runs forward on: products with float32 weights are those of the backward
-// pass, made for many rows.
+// The device that training runs forward on: exact products, of weights of any stored type, are
+// those of the backward pass, made for many rows.
 #pragma once
 
 #include "ops/backward.h"
@@ -14,12 +14,10 @@ class TrainingDevice : public ForwardingDevice {
 
   void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
               Mat<float> out) override {
-    const bool aligned = reinterpret_cast<uintptr_t>(w.data) % alignof(float) == 0;
-    if (w.type != DType::kF32 || activation != ActivationType::kF32 || w.low_rank != nullptr ||
-        !aligned) {
-      return ForwardingDevice::MatMul(x, w, activation, out);
-    }
-    ops_.MatMul(x, {reinterpret_cast<const float*>(w.data), w.rows, w.cols}, out);
+    const bool exact = activation == ActivationType::kF32 ||
+                       (activation == ActivationType::kRounded && w.type == DType::kF32);
+    if (!exact) return ForwardingDevice::MatMul(x, w, activation, out);
+    ops_.MatMul(x, w, out);
   }
 
  private:
