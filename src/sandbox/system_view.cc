@@ -111,9 +111,10 @@ class Parts {
 }  // namespace
 
 SystemView FindSystemView(const std::string& interpreter) {
-  const Json answer = ParseJson(Ask(interpreter), interpreter);
-  if (!answer.is_object() || answer.value("major", 0) != 3)
-    throw Error("{}: is no Python 3 interpreter", interpreter);
+  const std::string text = Ask(interpreter);
+  if (!text.starts_with("{")) throw Error("{}: is no Python 3 interpreter", interpreter);
+  const Json answer = ParseJson(text, interpreter);
+  if (answer.value("major", 0) != 3) throw Error("{}: is no Python 3 interpreter", interpreter);
   SystemView view{.interpreter = answer.at("program").get<std::string>(), .parts = {}};
   Parts parts;
   for (const char* path :
