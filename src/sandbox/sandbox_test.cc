@@ -60,7 +60,7 @@ os.makedirs("a/b"); os.rename("a/b", "c"); os.rmdir("c"); assert os.listdir(".")
 thread = threading.Thread(target=lambda: time.sleep(0.01)); thread.start(); thread.join()
 assert subprocess.run([sys.executable, "-c", "print(3)"], capture_output=True).stdout == b"3\n"
 database = sqlite3.connect("x.db");
-  database.execute("create table t (a)"); database.commit()
+  database.execute('create table t (a)'); database.commit()
 assert input.__name__ == "input" and sys.stdin.read() == ""
 assert os.getcwd() == "/tmp" and os.getuid() == 65534 and os.uname().nodename == "sandbox"
 print("\u00e9", sys.argv)
