@@ -48,7 +48,7 @@ TEST_F(SandboxTest, KeepsBothStreamsInTheirOrderAndAnyBytes) {
 }
 
 TEST_F(SandboxTest, LetsAProgramCompute) {
-  const char program[] = R"(
+  const char program[] = R"py(
 import array, asyncio, bisect, collections, copy, ctypes, datetime, decimal, fractions, functools
 import hashlib, heapq, itertools, json, math, os, queue, random, re, sqlite3, statistics, string
 import subprocess, sys, tempfile, threading, time, typing, unittest, zlib
@@ -64,7 +64,7 @@ database = sqlite3.connect("x.db");
 assert input.__name__ == "input" and sys.stdin.read() == ""
 assert os.getcwd() == "/tmp" and os.getuid() == 65534 and os.uname().nodename == "sandbox"
 print("\u00e9", sys.argv)
-)";
+)py";
   EXPECT_EQ(Told(program), "\xc3\xa9 ['/program.py']\nexit 0");
 }
 
