@@ -34,13 +34,15 @@ struct EvaluationOptions {
 
 struct EvaluationResult {
   struct Figure {
-    Metric metric;
+    std::string name;
     MeanAndError value;
+    bool is_share = true;  // from 0 to 1, or -1 to 1; false: a plain number
+    int64_t items = 0;     // that count for it
   };
   struct Group {
     std::string name;
     int64_t items = 0;
-    MeanAndError value;  // of the task's first metric
+    std::vector<Figure> figures;
   };
   std::vector<Figure> figures;  // in the order of the task's metrics
   std::vector<Group> groups;    // in their order; empty where items have none
