@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/run_needs.h"
 #include "cli/session.h"
 #include "engine/engine.h"
 #include "server/api.h"
@@ -86,17 +87,6 @@ ApiConfig MakeApiConfig(const ServeOptions& options, const ModelSession& session
   return config;
 }
 
-// A step's logits, each request's text and connection, and what the sampler makes of its logits.
-RunNeeds NeedsOf(const ServeOptions& options, const ModelConfig& config) {
-  constexpr int64_t kRequestBytes = 256 << 10;
-  constexpr int64_t kSamplerBytes = 32;
-  RunNeeds needs;
-  needs.step_tokens = std::max(options.step_tokens, options.parallel);
-  needs.logit_rows = needs.step_tokens;
-  needs.other_bytes = options.parallel * (kRequestBytes + kSamplerBytes * config.vocab_size);
-  return needs;
-}
-
 EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelSession& session) {
   EngineConfig config;
   config.sequence = options.run.Sequence();
@@ -116,7 +106,8 @@ EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelSession& s
 void Serve(const ServeOptions& options) {
   const EndSignals signals;
   ModelSession session(options.model, TextNeed::kChat, options.shared, options.run);
-  session.FitContext(NeedsOf(options, session.config()), options.parallel, 1);
+  session.FitContext(ManySequences(session.config(), options.parallel, options.step_tokens),
+                     options.parallel, 1);
   Engine engine(session.model(), session.experts(), session.device(), session.tokenizer(),
                 MakeEngineConfig(options, session));
   Api api(MakeApiConfig(options, session), engine);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/model_path.h"
+#include "cli/run_needs.h"
 #include "cpu/cpu_device.h"
 
 namespace cadre {
@@ -54,11 +55,7 @@ ModelSession::ModelSession(const std::string& model, TextNeed need, const Shared
       resident_(opened_.model.model().weights),
       context_length_(options.context > 0 ? options.context : config().context_length) {
   log::info("{} on {} threads ({})", model, threads_.num_threads(), device_->name());
-  if (!has_budget() && packs()) Pack();
-}
-
-bool ModelSession::packs() const {
-  return !options_.no_pack && options_.Sequence().activation == ActivationType::kRounded;
+  if (!has_budget() && options.packs()) Pack();
 }
 
 const Model& ModelSession::model() const {
@@ -80,7 +77,7 @@ void ModelSession::Fit(const RunNeeds& needs) {
       opened_.model, *device_, *packer_, needs,
       FitOptions{.budget = static_cast<int64_t>(options_.memory),
                  .kv_type = options_.Sequence().kv_type,
-                 .form = packs() ? KeptForm::kPacked : KeptForm::kStored,
+                 .form = options_.packs() ? KeptForm::kPacked : KeptForm::kStored,
                  .max_guesses = options_.guesses,
                  .policy = options_.cache == "lru" ? CachePolicy::kLru : CachePolicy::kFrequency});
 }
@@ -92,20 +89,11 @@ int64_t ModelSession::kv_page_bytes() const {
 }
 
 int64_t ModelSession::PagesOf(int64_t positions, int64_t step_tokens) const {
-  // With a window, pages behind it go back; one at each end may be there in part.
-  const int64_t window = config().sliding_window;
-  return Pages(window > 0 ? std::min(positions, window + step_tokens + 2 * kKvBlock) : positions);
+  return cadre::PagesOf(config(), positions, step_tokens);
 }
 
 RunNeeds ModelSession::OneSequence(int64_t positions, int64_t prompt_tokens) const {
-  // What the sampler makes of the logits: probabilities and their order.
-  constexpr int64_t kSamplerBytes = 32;
-  const int64_t step = std::clamp<int64_t>(prompt_tokens, 1, Sequence::kChunk);
-  const int64_t pages = PagesOf(positions, step);
-  return {.step_tokens = step,
-          .other_bytes = kSamplerBytes * config().vocab_size,
-          .least_pages = pages,
-          .most_pages = pages};
+  return cadre::OneSequence(config(), positions, prompt_tokens);
 }
 
 void ModelSession::FitContext(RunNeeds needs, int64_t sequences, int64_t spare_pages) {

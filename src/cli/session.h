@@ -36,6 +36,8 @@ class ModelSession {
   void Unfit();
 
   const ModelConfig& config() const { return opened_.model.model().config; }
+  // The model as it lies in its files, also while it is fitted.
+  const LoadedModel& loaded() const { return opened_.model; }
   const Tokenizer& tokenizer() const { return *opened_.tokenizer; }
   ChatVersion chat_version() const { return *opened_.chat_version; }
   const Model& model() const;
@@ -57,7 +59,6 @@ class ModelSession {
 
  private:
   void Pack();
-  bool packs() const;
   const SharedOptions& shared_;
   const ModelOptions& options_;
   ThreadPool threads_;

@@ -33,6 +33,8 @@ struct ModelOptions {
   int64_t guesses = 2;
 
   SequenceConfig Sequence() const;
+  // Whether weights are packed: only rounded activations meet packed ones.
+  bool packs() const { return !no_pack && activations != "f32"; }
 };
 void AddModelOptions(CLI::App& command, ModelOptions& options);
 // --memory --expert-cache --expert-guesses: every command that can fetch experts as it runs.

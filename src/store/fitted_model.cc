@@ -51,6 +51,8 @@ int64_t ScratchBytes(const ModelConfig& config, int64_t cols, int64_t tokens, in
   return tokens * per_token + num_threads * per_thread;
 }
 
+}  // namespace
+
 // No longer than the largest matrix is worth, no shorter than its rows want.
 LoaderOptions ReadingOf(const ModelWeights& weights) {
   const Widths widths = WidthsOf(weights);
@@ -60,8 +62,6 @@ LoaderOptions ReadingOf(const ModelWeights& weights) {
   return {.piece_bytes = static_cast<size_t>(std::max(least, std::min(whole, kPieceBytes))),
           .depth = kDepth};
 }
-
-}  // namespace
 
 MemoryCosts CostsOf(const Model& model, const Device& device, int num_threads,
                     const RunNeeds& needs, KeptForm form) {

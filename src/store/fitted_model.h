@@ -32,6 +32,10 @@ struct FitOptions {
   DiskIoMaker try_uring = TryUringIo;
 };
 
+// How a model's files are read. Pieces are no longer than the largest matrix is worth, no shorter
+// than its rows want.
+LoaderOptions ReadingOf(const ModelWeights& weights);
+
 // What the run costs, but for what the process has already.
 MemoryCosts CostsOf(const Model& model, const Device& device, int num_threads,
                     const RunNeeds& needs, KeptForm form);

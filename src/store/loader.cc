@@ -5,11 +5,6 @@
 #include "base/error.h"
 
 namespace cadre {
-namespace {
-
-constexpr int kGuessedDepth = 2;
-
-}  // namespace
 
 Loader::Loader(WeightFiles& files, std::unique_ptr<DiskIo> io, Device& packer,
                const LoaderOptions& options)
