@@ -1,4 +1,5 @@
 // cadre eval: one published benchmark over a model.
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -10,6 +11,7 @@
 #include "base/progress.h"
 #include "cli/commands.h"
 #include "cli/eval_report.h"
+#include "cli/fetching.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/session.h"
@@ -18,6 +20,8 @@
 
 namespace cadre {
 namespace {
+
+constexpr int64_t kMostKvBytes = int64_t{1} << 30;  // of items that are scored together
 
 struct EvalCommand {
   SharedOptions shared;
@@ -69,8 +73,20 @@ OrderedJson RecordHead(const EvalCommand& command, const Task& task, const DataF
           {"bos", report.bos}};
 }
 
+// Rows, logits and keys and values as the scorer has them at most.
+RunNeeds NeedsOf(const Benchmark& benchmark, const PromptEncoder& encoder, ModelSession& session) {
+  const EvaluationNeeds least = FindNeeds(benchmark, encoder, session.device().threads());
+  return {.step_tokens = RowRunner::kStepRows,
+          .logit_rows = RowRunner::kStepRows,
+          .other_bytes = 2 * least.encoded_bytes,
+          .least_pages = least.pages,
+          .most_pages = std::max(least.pages, kMostKvBytes / session.kv_page_bytes())};
+}
+
 void Run(const EvalCommand& command) {
   log::Start(command.shared.log_level);
+  if (command.resume && command.run.Misses().on_miss != OnMiss::kWait)
+    throw Error("--resume compares bits, which only --on-miss wait keeps");
   const Task& task = FindTask(command.task);
   const DataFiles files = FindDataFiles(task, command.data, command.shots_data);
   std::vector<EvalItem> items = ReadItems(task, files.items);
@@ -87,8 +103,11 @@ void Run(const EvalCommand& command) {
   const PromptEncoder encoder(session.tokenizer(), session.context_length());
   report.bos = encoder.adds_bos();
   if (!report.bos) log::warn("the vocabulary wants no BOS: prompts begin without one");
-  LikelihoodScorer scorer(session.model(), session.experts(), session.device(),
-                          command.run.Sequence());
+  const Benchmark benchmark{.task = &task, .items = &items, .shots = &shots};
+  if (session.has_budget()) session.Fit(NeedsOf(benchmark, encoder, session));
+  LikelihoodScorer scorer(
+      session.model(), session.experts(), session.device(), command.run.Sequence(),
+      session.has_budget() ? session.kv_pages() * session.kv_page_bytes() : kMostKvBytes);
   std::optional<EvalRecord> record;
   if (!command.record.empty()) {
     record.emplace(command.record,
@@ -107,8 +126,7 @@ void Run(const EvalCommand& command) {
                                         progress->Update(done);
                                       },
                                   .cancelled = &Interrupt::flag()};
-  report.result = Evaluate({.task = &task, .items = &items, .shots = &shots}, encoder, scorer,
-                           session.device().threads(), options);
+  report.result = Evaluate(benchmark, encoder, scorer, session.device().threads(), options);
   progress.reset();
   if (!report.result.is_whole) {
     throw Error("{}: stopped after {} of {} items{}", task.name, report.result.items,
@@ -120,8 +138,11 @@ void Run(const EvalCommand& command) {
         "{} of {} prompts are longer than the context of {} tokens: they lost their beginning",
         report.result.items_cut, report.num_items, session.context_length());
   }
-  if (command.json) return PrintJson(ToJson(report));
-  Print(ToText(report));
+  if (session.has_budget()) LogFetching(session.experts().stats());
+  if (!command.json) return Print(ToText(report));
+  OrderedJson json = ToJson(report);
+  if (session.has_budget()) json["experts"] = ToJson(session.experts().stats());
+  PrintJson(json);
 }
 
 std::string TaskNames() {
@@ -184,6 +205,7 @@ void AddEvalCommand(CLI::App& app) {
                     "Score every choice alone, sharing nothing: slower, to the same bits");
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
   AddSharedOptions(*command, options->shared);
   command->callback([options] { Run(*options); });
 }
