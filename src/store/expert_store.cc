@@ -81,9 +81,10 @@ void ExpertStore::Plan(int64_t layer, std::span<int32_t> needed) {
 void ExpertStore::Count(int64_t layer, std::span<const int32_t> needed) {
   auto& counts = stats_.layers[static_cast<size_t>(layer)];
   for (const int32_t expert : needed) {
-    const bool is_hit = cache_.Find(layer, expert).has_value();
+    const auto place = cache_.Find(layer, expert);
+    const bool is_hit = place && IsReady(layer, expert);
     ++(is_hit ? counts.hits : counts.misses);
-    if (!is_hit && FindGuess(layer, expert)) ++counts.begun;
+    if (!is_hit && (place || FindGuess(layer, expert))) ++counts.begun;
     if (guessed_layer_ == layer)
       ++(guessed_[static_cast<size_t>(expert)] ? counts.foreseen : counts.unforeseen);
   }
