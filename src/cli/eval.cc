@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/eval_command.h"
+#include "cli/fetching.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 
@@ -15,6 +16,8 @@ namespace {
 void Run(const EvalCommand& command) {
   log::Start(command.shared.log_level);
   CheckWritingOptions(command, FindTask(command.task));
+  if (command.resume && command.run.Misses().on_miss != OnMiss::kWait)
+    throw Error("--resume compares bits, which only --on-miss wait keeps");
   const PreparedBenchmark prepared(command);
   EvalReport report{.task = &prepared.task,
                     .files = prepared.files,
@@ -22,6 +25,7 @@ void Run(const EvalCommand& command) {
                     .shots = std::max(prepared.num_shots, prepared.task.fixed_shots),
                     .samples = prepared.task.writing ? NumSamples(command) : 0};
   ModelSession session(command.model, TextNeed::kTokens, command.shared, command.run);
+  if (prepared.task.writing) FitWriting(command, session);
   const PromptEncoder encoder(session.tokenizer(), session.context_length());
   report.bos = encoder.adds_bos();
   if (!report.bos) log::warn("the vocabulary wants no BOS: prompts begin without one");
@@ -39,8 +43,11 @@ void Run(const EvalCommand& command) {
         "{} of {} prompts are longer than the context of {} tokens: they lost their beginning",
         report.result.items_cut, report.num_items, session.context_length());
   }
-  if (command.json) return PrintJson(ToJson(report));
-  Print(ToText(report));
+  if (session.has_budget()) LogFetching(session.experts().stats());
+  if (!command.json) return Print(ToText(report));
+  OrderedJson json = ToJson(report);
+  if (session.has_budget()) json["experts"] = ToJson(session.experts().stats());
+  PrintJson(json);
 }
 
 std::string TaskNames() {
@@ -107,6 +114,7 @@ void AddEvalCommand(CLI::App& app) {
   AddWritingOptions(*command, *options);
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
   AddSharedOptions(*command, options->shared);
   command->callback([options] { Run(*options); });
 }

@@ -5,6 +5,7 @@
 #include "base/progress.h"
 #include "cli/eval_command.h"
 #include "cli/interrupt.h"
+#include "cli/run_needs.h"
 #include "eval/evaluate_texts.h"
 
 namespace cadre {
@@ -34,7 +35,15 @@ OrderedJson WritingHead(OrderedJson head, const TextsOptions& options) {
   return head;
 }
 
+int64_t NumParallel(const EvalCommand& command) { return command.parallel.value_or(kParallel); }
+
 }  // namespace
+
+void FitWriting(const EvalCommand& command, ModelSession& session) {
+  const int64_t parallel = NumParallel(command);
+  session.FitContext(ManySequences(session.config(), parallel, EngineConfig().step_tokens),
+                     parallel, 1);
+}
 
 int NumSamples(const EvalCommand& command) { return command.samples.value_or(1); }
 
@@ -52,7 +61,8 @@ EvaluationResult RunWriting(const EvalCommand& command, const PreparedBenchmark&
   TextGenerator generator(session.model(), session.experts(), session.device(), session.tokenizer(),
                           {.sequence = command.run.Sequence(),
                            .context_length = session.context_length(),
-                           .parallel = command.parallel.value_or(kParallel),
+                           .parallel = NumParallel(command),
+                           .kv_bytes = session.kv_pages() * session.kv_page_bytes(),
                            .shares = !command.one_by_one});
   std::unique_ptr<Progress> progress;
   options.record = record.get();
