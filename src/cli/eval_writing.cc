@@ -5,6 +5,7 @@
 #include "base/progress.h"
 #include "cli/eval_command.h"
 #include "cli/interrupt.h"
+#include "cli/run_needs.h"
 #include "eval/bold.h"
 #include "eval/evaluate_texts.h"
 
@@ -39,12 +40,21 @@ OrderedJson WritingHead(OrderedJson head, const EvalCommand& command, const Text
   return head;
 }
 
+int64_t NumParallel(const EvalCommand& command) { return command.parallel.value_or(kParallel); }
+
 }  // namespace
+
+void FitWriting(const EvalCommand& command, ModelSession& session) {
+  const int64_t parallel = NumParallel(command);
+  session.FitContext(ManySequences(session.config(), parallel, EngineConfig().step_tokens),
+                     parallel, 1);
+}
 
 GeneratorLimits GeneratorLimitsOf(const EvalCommand& command, const ModelSession& session) {
   return {.sequence = command.run.Sequence(),
           .context_length = session.context_length(),
-          .parallel = command.parallel.value_or(kParallel),
+          .parallel = NumParallel(command),
+          .kv_bytes = session.kv_pages() * session.kv_page_bytes(),
           .shares = !command.one_by_one};
 }
 
