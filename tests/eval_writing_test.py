@@ -246,6 +246,7 @@ class EvalWritingTest(unittest.TestCase):
         # The second prompt goes on from the first and its answer.
         first, second = (turn["prompt_ids"] for turn in lines[0]["turns"])
         self.assertEqual(second[: len(first)], first)
+        self.assertIsNone(self.eval("mt_bench", *self.mt_bench(), model=INSTRUCT)["score"])
         again = self.eval("mt_bench", *arguments, "--resume", model=INSTRUCT)
         self.assertEqual((again["score"], again["items_from_record"], len(server.asked)), (answer["score"], 2, 4))
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <optional>
@@ -48,6 +49,7 @@ std::string PublishedText(const PublishedFigure& figure) {
 }
 
 std::string FigureText(const EvaluationResult::Figure& figure) {
+  if (std::isnan(figure.value.mean)) return fmt::format("{:>8}   ", "-");
   if (!figure.is_share)
     return fmt::format("{:>8.3f}    +- {:.3f}", figure.value.mean, figure.value.error);
   return fmt::format("{:>8.2f} %  +- {:.2f}", 100 * figure.value.mean, 100 * figure.value.error);

@@ -1,6 +1,7 @@
 #include "eval/mt_bench.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "base/clock.h"
@@ -27,6 +28,12 @@ struct Dialogue {
   std::vector<std::optional<double>> ratings;
   std::vector<std::string> judgments;
 };
+
+// Without ratings there is no score.
+Figure FigureOf(std::string name, const RunningMean& ratings) {
+  const MeanAndError none = {NAN, NAN};
+  return {std::move(name), ratings.count() > 0 ? ratings.result() : none, false, ratings.count()};
+}
 
 class MtBench {
  public:
@@ -193,10 +200,9 @@ class MtBench {
         turns[t].Add(*done_[i][t]);
       }
     }
-    std::vector<Figure> figures = {{"score", all.result(), false, all.count()}};
+    std::vector<Figure> figures = {FigureOf("score", all)};
     for (size_t t = 0; t < kMaxTurns; ++t)
-      figures.push_back(
-          {fmt::format("score_turn_{}", t + 1), turns[t].result(), false, turns[t].count()});
+      figures.push_back(FigureOf(fmt::format("score_turn_{}", t + 1), turns[t]));
     return figures;
   }
 
