@@ -1,6 +1,7 @@
 // What the parts of `cadre eval` share: the options, and a benchmark made ready from them.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "cli/eval_report.h"
 #include "cli/session.h"
 #include "eval/eval_record.h"
+#include "eval/program_judge.h"
 
 namespace cadre {
 
@@ -31,11 +33,15 @@ struct EvalCommand {
   std::optional<double> top_p;
   std::optional<int64_t> max_tokens;
   std::optional<int64_t> parallel;
+
+  // Of tasks whose answers are programs.
+  std::optional<std::string> python;
+  std::optional<int> timeout_s;
 };
 
 // The items and what stands before them. Not movable: parts refer to each other.
 struct PreparedBenchmark {
-  // Reads the data. Throws Error.
+  // Reads the data and sees that programs can be run. Throws Error.
   explicit PreparedBenchmark(const EvalCommand& command);
   PreparedBenchmark(const PreparedBenchmark&) = delete;
   PreparedBenchmark& operator=(const PreparedBenchmark&) = delete;
@@ -48,6 +54,7 @@ struct PreparedBenchmark {
   int num_shots = 0;
   std::vector<EvalItem> pool;  // of examples
   std::optional<Shots> shots;
+  std::unique_ptr<ProgramJudge> judge;  // where answers are programs
 };
 
 // The head of the record: all that a run which goes on with it must have the same.

@@ -45,6 +45,11 @@ PreparedBenchmark::PreparedBenchmark(const EvalCommand& command)
   if (has_pool) pool = ReadItems(task, files.shots);
   shots.emplace(task, items, has_pool ? &pool : nullptr, num_shots, command.shared.seed,
                 has_pool ? files.shots.front() : files.items.front());
+  if (!task.writing || task.writing->program == nullptr) return;
+  JudgeOptions options;
+  options.interpreter = command.python.value_or(options.interpreter);
+  options.timeout_s = command.timeout_s.value_or(options.timeout_s);
+  judge = std::make_unique<ProgramJudge>(options);
 }
 
 OrderedJson RecordHead(const EvalCommand& command, const PreparedBenchmark& prepared, bool bos,

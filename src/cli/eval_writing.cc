@@ -31,6 +31,7 @@ OrderedJson WritingHead(OrderedJson head, const TextsOptions& options) {
   head["temperature"] = options.temperature;
   head["top_p"] = options.top_p;
   head["max_tokens"] = options.max_tokens;
+  if (options.judge != nullptr) head["timeout_s"] = options.judge->options().timeout_s;
   return head;
 }
 
@@ -41,6 +42,7 @@ int NumSamples(const EvalCommand& command) { return command.samples.value_or(1);
 EvaluationResult RunWriting(const EvalCommand& command, const PreparedBenchmark& prepared,
                             ModelSession& session, const PromptEncoder& encoder) {
   TextsOptions options = OptionsOf(command, *prepared.task.writing);
+  options.judge = prepared.judge.get();
   std::unique_ptr<EvalRecord> record;
   if (!command.record.empty()) {
     record = std::make_unique<EvalRecord>(
@@ -68,7 +70,7 @@ EvaluationResult RunWriting(const EvalCommand& command, const PreparedBenchmark&
 void AddWritingOptions(CLI::App& app, EvalCommand& command) {
   app.add_option("--samples", command.samples,
                  "Where the model writes: texts for each item; with more than one also maj@N, the "
-                 "vote among them")
+                 "vote among them, or pass@10, pass@100")
       ->check(CLI::Range(1, 1000));
   app.add_option("--temperature", command.temperature,
                  "... how freely; default: 0, the likeliest text, and 0.2 for several")
@@ -77,11 +79,22 @@ void AddWritingOptions(CLI::App& app, EvalCommand& command) {
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--max-tokens", command.max_tokens, "... at most; default: as the task says")
       ->check(AtLeast(1));
+  app.add_option("--python", command.python,
+                 "Where the answers are programs: the interpreter that runs them, in the sandbox; "
+                 "default: python3");
+  app.add_option("--timeout", command.timeout_s,
+                 "... seconds of processor time for each, and three times as many by the clock; "
+                 "default: 3")
+      ->check(CLI::Range(1, 3600));
   app.add_option("--parallel", command.parallel, "... texts that share a step; default: 32")
       ->check(CLI::Range(1, 4096));
 }
 
 void CheckWritingOptions(const EvalCommand& command, const Task& task) {
+  const bool runs_programs = task.writing && task.writing->program != nullptr;
+  if (!runs_programs && (command.python || command.timeout_s))
+    throw Error("{} is given but the answers of {} are no programs",
+                command.python ? "--python" : "--timeout", task.title);
   if (task.writing) return;
   const std::pair<const char*, bool> options[] = {
       {"--samples", command.samples.has_value()},

@@ -54,6 +54,7 @@ struct NamedValue {
 };
 struct TextScore {
   std::vector<std::string> answers;  // [texts] what was taken out of each; empty where nothing was
+  std::vector<std::string> results;  // [texts] what became of it, where it was run; else none
   std::vector<NamedValue> values;    // of the item, the same names for all items of a run
 };
 
@@ -63,8 +64,10 @@ struct Writing {
   int64_t max_tokens = 256;
   double samples_temperature = 0.2;  // of several texts; one alone is the likeliest
   bool counts_in_shares = true;      // values are from 0 to 1; false: plain numbers
-  // texts: at least one. Throws Error where it cannot be done.
+  // One of these two. Texts: at least one; throws Error where it cannot be done.
   TextScore (*score)(const EvalItem& item, const std::vector<std::string>& texts) = nullptr;
+  // What is run to judge a text, which is right where that runs to its end (eval/program_judge.h).
+  std::string (*program)(const EvalItem& item, const std::string& text) = nullptr;
 };
 
 struct Task {
@@ -77,12 +80,14 @@ struct Task {
   int default_shots = 0;
   int fixed_shots = 0;  // that stand in every item's description; there can be no others
   ShotOrder shot_order = ShotOrder::kDrawn;
-  std::vector<Metric> metrics;  // the first one is what the task is known by
+  std::vector<Metric> metrics = {};  // the first one is what the task is known by
   Metric published_metric = Metric::kAcc;
   CsvForm csv = CsvForm::kNone;
   bool in_many_files = false;                      // all files of a folder together are its data
   EvalItem (*read)(const Fields& line) = nullptr;  // throws Error
-  std::optional<Writing> writing = {};             // none: scored by likelihood, with `metrics`
+  // Whether a line of a file that holds all splits is of the one that is evaluated; null: all are.
+  bool (*is_asked)(const Fields& line) = nullptr;
+  std::optional<Writing> writing = {};  // none: scored by likelihood, with `metrics`
 
   // The harness draws one example more where it takes training and evaluation for the same split.
   bool draws_one_more() const { return shot_order == ShotOrder::kDrawn && split != Split::kTest; }
