@@ -7,11 +7,19 @@
 #include <vector>
 
 #include "cli/eval_report.h"
+#include "cli/judge.h"
 #include "cli/session.h"
 #include "eval/eval_record.h"
-#include "eval/program_judge.h"
+#include "eval/generation.h"
+#include "eval/passkey.h"
+#include "eval/program_checker.h"
 
 namespace cadre {
+
+// Tasks that are more than rows of the table.
+inline constexpr std::string_view kPassKeyTask = "passkey";
+inline constexpr std::string_view kBoldTask = "bold";
+inline constexpr std::string_view kMtBenchTask = "mt_bench";
 
 struct EvalCommand {
   SharedOptions shared;
@@ -33,16 +41,22 @@ struct EvalCommand {
   std::optional<double> top_p;
   std::optional<int64_t> max_tokens;
   std::optional<int64_t> parallel;
-
   // Of tasks whose answers are programs.
   std::optional<std::string> python;
   std::optional<int> timeout_s;
+  std::string lexicon;     // BOLD
+  JudgeOptions judge;      // MT-Bench
+  std::string references;  // MT-Bench
+  PassKeyGrid pass_keys;   // no lengths: those of PassKeyLengths
 };
 
 // The items and what stands before them. Not movable: parts refer to each other.
 struct PreparedBenchmark {
-  // Reads the data and sees that programs can be run. Throws Error.
+  // Reads the data, but for MT-Bench's, and sees that programs can be run. Throws Error, and
+  // CLI::RequiredError where none are named.
   explicit PreparedBenchmark(const EvalCommand& command);
+  // For items that are made, which needs the model's tokenizer. Throws Error.
+  void MakePassKeys(const EvalCommand& command, const ModelSession& session);
   PreparedBenchmark(const PreparedBenchmark&) = delete;
   PreparedBenchmark& operator=(const PreparedBenchmark&) = delete;
 
@@ -54,7 +68,8 @@ struct PreparedBenchmark {
   int num_shots = 0;
   std::vector<EvalItem> pool;  // of examples
   std::optional<Shots> shots;
-  std::unique_ptr<ProgramJudge> judge;  // where answers are programs
+  int64_t num_items = 0;
+  std::unique_ptr<ProgramChecker> checker;  // where answers are programs
 };
 
 // The head of the record: all that a run which goes on with it must have the same.
@@ -66,6 +81,11 @@ EvaluationResult RunLikelihood(const EvalCommand& command, const PreparedBenchma
                                ModelSession& session, const PromptEncoder& encoder);
 EvaluationResult RunWriting(const EvalCommand& command, const PreparedBenchmark& prepared,
                             ModelSession& session, const PromptEncoder& encoder);
+
+EvaluationResult RunMtBench(const EvalCommand& command, PreparedBenchmark& prepared,
+                            ModelSession& session);
+
+GeneratorLimits GeneratorLimitsOf(const EvalCommand& command, const ModelSession& session);
 
 // Texts for each item: as asked for, else one.
 int NumSamples(const EvalCommand& command);

@@ -12,7 +12,9 @@ namespace cadre {
 namespace {
 
 std::optional<PublishedFigure> Published(const EvalReport& report) {
-  return FindPublished(report.task->name, LanguageOf(report.files.items.front()), report.shots);
+  const auto& files = report.files.items;
+  return FindPublished(report.task->name, files.empty() ? "" : LanguageOf(files.front()),
+                       report.shots);
 }
 
 // The figure that the published one stands beside.

@@ -123,11 +123,9 @@ class TextEvaluation {
   }
 
   TextScore Score(size_t i, const std::vector<GeneratedText>& samples) const {
-    const Writing& writing = *task_.writing;
     const auto texts = TextsOf(samples);
-    if (writing.program == nullptr) return writing.score(items_[i], texts);
-    CADRE_CHECK(options_.judge != nullptr);
-    return ScorePrograms(writing, items_[i], texts, *options_.judge);
+    return options_.score ? options_.score(items_[i], texts)
+                          : task_.writing->score(items_[i], texts);
   }
 
   void SetNames(const TextScore& score) {

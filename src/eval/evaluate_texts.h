@@ -3,14 +3,12 @@
 //   {"task", "index", "id", "group", "prompt_ids": [...],
 //    "samples": [{"ids": [...], "text", "finish", "answer", "result"}, ...],
 //    "expected": [...], "correct", "values": {name: value, ...}}
-// `answer` is what was taken out of the text or, of a task whose texts are run, the program, and
-// `result` what became of it; `correct` is the first value. A value that the item does
+// `answer` is what was taken out of the text, `correct` the first value. A value that the item does
 // not count for is null. A prompt that lost its beginning to fit has "cut": true.
 #pragma once
 
 #include "eval/evaluate.h"
 #include "eval/generation.h"
-#include "eval/program_judge.h"
 
 namespace cadre {
 
@@ -20,8 +18,9 @@ struct TextsOptions {
   double top_p = 1;
   int64_t max_tokens = 256;
   uint64_t seed = 0;
-  const ProgramJudge* judge = nullptr;  // for tasks whose texts are programs
-  EvalRecord* record = nullptr;         // may be null
+  // In place of the task's own: for scores that need more than the item.
+  std::function<TextScore(const EvalItem& item, const std::vector<std::string>& texts)> score = {};
+  EvalRecord* record = nullptr;  // may be null
   std::function<void(int64_t done, int64_t total)> on_progress = {};
   const std::atomic<bool>* cancelled = nullptr;
 };

@@ -27,6 +27,7 @@ Request RequestOf(const GenerationPrompt& prompt, int sample) {
   request.prompt_ids = prompt.ids;
   request.stops = prompt.stops;
   request.max_tokens = prompt.max_tokens;
+  request.leading_space = prompt.leading_space;
   request.sampler = {.temperature = prompt.temperature,
                      .top_p = prompt.top_p,
                      .seed = SampleSeed(prompt.seed, sample)};

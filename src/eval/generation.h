@@ -21,10 +21,11 @@ struct GenerationPrompt {
   double temperature = 0;  // 0: the likeliest token; several samples would be the same
   double top_p = 1;
   uint64_t seed = 0;  // of all samples; each draws on its own
+  LeadingSpace leading_space = LeadingSpace::kKeep;
 };
 
 struct GeneratedText {
-  std::string text;          // without the stop string, with the space that it may begin with
+  std::string text;          // without the stop string
   std::vector<int32_t> ids;  // sampled, without EOS
   FinishReason reason = FinishReason::kStop;
 };

@@ -62,11 +62,14 @@ struct TextScore {
 struct Writing {
   std::vector<std::string> stops;  // a text ends before the first of them
   int64_t max_tokens = 256;
-  double samples_temperature = 0.2;  // of several texts; one alone is the likeliest
-  bool counts_in_shares = true;      // values are from 0 to 1; false: plain numbers
-  // One of these two. Texts: at least one; throws Error where it cannot be done.
+  double temperature = 0;            // of one text; 0: the likeliest
+  double samples_temperature = 0.2;  // of several
+  double top_p = 1;
+  bool counts_in_shares = true;  // values are from 0 to 1; false: plain numbers
+  // texts: at least one. Throws Error where it cannot be done. Null: more than the item is needed.
   TextScore (*score)(const EvalItem& item, const std::vector<std::string>& texts) = nullptr;
-  // What is run to judge a text, which is right where that runs to its end (eval/program_judge.h).
+  // What is run to judge a text, which is right where that runs to its end
+  // (eval/program_checker.h).
   std::string (*program)(const EvalItem& item, const std::string& text) = nullptr;
 };
 
@@ -84,10 +87,12 @@ struct Task {
   Metric published_metric = Metric::kAcc;
   CsvForm csv = CsvForm::kNone;
   bool in_many_files = false;                      // all files of a folder together are its data
-  EvalItem (*read)(const Fields& line) = nullptr;  // throws Error
+  EvalItem (*read)(const Fields& line) = nullptr;  // throws Error; null: items are made, not read
   // Whether a line of a file that holds all splits is of the one that is evaluated; null: all are.
   bool (*is_asked)(const Fields& line) = nullptr;
   std::optional<Writing> writing = {};  // none: scored by likelihood, with `metrics`
+
+  bool runs_programs() const { return writing && writing->program != nullptr; }
 
   // The harness draws one example more where it takes training and evaluation for the same split.
   bool draws_one_more() const { return shot_order == ShotOrder::kDrawn && split != Split::kTest; }

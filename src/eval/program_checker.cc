@@ -1,4 +1,4 @@
-#include "eval/program_judge.h"
+#include "eval/program_checker.h"
 
 #include <atomic>
 #include <exception>
@@ -69,10 +69,10 @@ std::string LimitText(ProgramEnd end) {
 
 }  // namespace
 
-ProgramJudge::ProgramJudge(const JudgeOptions& options)
+ProgramChecker::ProgramChecker(const ProgramCheckOptions& options)
     : options_(options), sandbox_(options.interpreter) {}
 
-ProgramVerdict ProgramJudge::Judge(const std::string& program) const {
+ProgramVerdict ProgramChecker::Check(const std::string& program) const {
   SandboxLimits limits;
   limits.processor_s = options_.timeout_s;
   limits.wall_s = 3 * options_.timeout_s;
@@ -85,14 +85,15 @@ ProgramVerdict ProgramJudge::Judge(const std::string& program) const {
   return {verdict == "passed", verdict};
 }
 
-std::vector<ProgramVerdict> ProgramJudge::JudgeAll(const std::vector<std::string>& programs) const {
+std::vector<ProgramVerdict> ProgramChecker::CheckAll(
+    const std::vector<std::string>& programs) const {
   std::vector<ProgramVerdict> verdicts(programs.size());
   std::vector<std::exception_ptr> errors(programs.size());
   std::atomic<size_t> next = 0;
-  const auto judge = [&] {
+  const auto check = [&] {
     for (size_t i; (i = next++) < programs.size();) {
       try {
-        verdicts[i] = Judge(programs[i]);
+        verdicts[i] = Check(programs[i]);
       } catch (...) {
         errors[i] = std::current_exception();
       }
@@ -101,8 +102,8 @@ std::vector<ProgramVerdict> ProgramJudge::JudgeAll(const std::vector<std::string
   {
     std::vector<std::jthread> threads;
     const size_t count = std::min<size_t>(programs.size(), std::thread::hardware_concurrency());
-    for (size_t i = 1; i < count; ++i) threads.emplace_back(judge);
-    judge();
+    for (size_t i = 1; i < count; ++i) threads.emplace_back(check);
+    check();
   }
   for (const auto& error : errors) {
     if (error) std::rethrow_exception(error);
@@ -111,11 +112,11 @@ std::vector<ProgramVerdict> ProgramJudge::JudgeAll(const std::vector<std::string
 }
 
 TextScore ScorePrograms(const Writing& writing, const EvalItem& item,
-                        const std::vector<std::string>& texts, const ProgramJudge& judge) {
+                        const std::vector<std::string>& texts, const ProgramChecker& checker) {
   TextScore score;
   for (const auto& text : texts) score.answers.push_back(writing.program(item, text));
   int64_t passed = 0;
-  for (auto& verdict : judge.JudgeAll(score.answers)) {
+  for (auto& verdict : checker.CheckAll(score.answers)) {
     passed += verdict.passed ? 1 : 0;
     score.results.push_back(std::move(verdict.result));
   }

@@ -12,7 +12,7 @@
 
 namespace cadre {
 
-struct JudgeOptions {
+struct ProgramCheckOptions {
   std::string interpreter = "python3";
   int timeout_s = 3;  // of processor time; three times as much by the clock
 };
@@ -25,25 +25,25 @@ struct ProgramVerdict {
 };
 
 // Any number of threads may use one.
-class ProgramJudge {
+class ProgramChecker {
  public:
   // Throws Error where programs cannot be run.
-  explicit ProgramJudge(const JudgeOptions& options);
+  explicit ProgramChecker(const ProgramCheckOptions& options);
 
-  const JudgeOptions& options() const { return options_; }
+  const ProgramCheckOptions& options() const { return options_; }
 
-  ProgramVerdict Judge(const std::string& program) const;
+  ProgramVerdict Check(const std::string& program) const;
   // Several at a time.
-  std::vector<ProgramVerdict> JudgeAll(const std::vector<std::string>& programs) const;
+  std::vector<ProgramVerdict> CheckAll(const std::vector<std::string>& programs) const;
 
  private:
-  JudgeOptions options_;
+  ProgramCheckOptions options_;
   Sandbox sandbox_;
 };
 
 // pass@1, pass@10 and pass@100, as far as there are texts. `writing` makes programs. Their answers
 // are the programs, their results the verdicts.
 TextScore ScorePrograms(const Writing& writing, const EvalItem& item,
-                        const std::vector<std::string>& texts, const ProgramJudge& judge);
+                        const std::vector<std::string>& texts, const ProgramChecker& checker);
 
 }  // namespace cadre
