@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/eval_command.h"
+#include "cli/fetching.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 
@@ -14,6 +15,7 @@ namespace {
 
 EvaluationResult RunTask(const EvalCommand& command, PreparedBenchmark& prepared,
                          ModelSession& session, EvalReport& report) {
+  if (prepared.task.writing) FitWriting(command, session);
   const PromptEncoder encoder(session.tokenizer(), session.context_length());
   report.bos = encoder.adds_bos();
   if (!report.bos) log::warn("the vocabulary wants no BOS: prompts begin without one");
@@ -26,6 +28,8 @@ EvaluationResult RunTask(const EvalCommand& command, PreparedBenchmark& prepared
 void Run(const EvalCommand& command) {
   log::Start(command.shared.log_level);
   CheckWritingOptions(command, FindTask(command.task));
+  if (command.resume && command.run.Misses().on_miss != OnMiss::kWait)
+    throw Error("--resume compares bits, which only --on-miss wait keeps");
   PreparedBenchmark prepared(command);
   EvalReport report{.task = &prepared.task,
                     .files = prepared.files,
@@ -48,8 +52,11 @@ void Run(const EvalCommand& command) {
         "{} of {} prompts are longer than the context of {} tokens: they lost their beginning",
         report.result.items_cut, report.num_items, session.context_length());
   }
-  if (command.json) return PrintJson(ToJson(report));
-  Print(ToText(report));
+  if (session.has_budget()) LogFetching(session.experts().stats());
+  if (!command.json) return Print(ToText(report));
+  OrderedJson json = ToJson(report);
+  if (session.has_budget()) json["experts"] = ToJson(session.experts().stats());
+  PrintJson(json);
 }
 
 std::string TaskNames() {
@@ -114,6 +121,7 @@ void AddEvalCommand(CLI::App& app) {
   AddWritingOptions(*command, *options);
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
   AddSharedOptions(*command, options->shared);
   command->callback([options] { Run(*options); });
 }

@@ -76,6 +76,10 @@ struct PreparedBenchmark {
 OrderedJson RecordHead(const EvalCommand& command, const PreparedBenchmark& prepared, bool bos,
                        int64_t context);
 
+// With --memory: shares it out for texts that the model writes. Before the session's context is
+// asked for, which may be shorter then.
+void FitWriting(const EvalCommand& command, ModelSession& session);
+
 // Scores by likelihood, or lets the model write; each with the record and a progress bar.
 EvaluationResult RunLikelihood(const EvalCommand& command, const PreparedBenchmark& prepared,
                                ModelSession& session, const PromptEncoder& encoder);

@@ -5,6 +5,7 @@
 #include "base/progress.h"
 #include "cli/eval_command.h"
 #include "cli/interrupt.h"
+#include "cli/run_needs.h"
 #include "eval/bold.h"
 #include "eval/evaluate_texts.h"
 
@@ -27,22 +28,35 @@ TextsOptions OptionsOf(const EvalCommand& command, const Writing& writing) {
   return options;
 }
 
-OrderedJson WritingHead(OrderedJson head, const TextsOptions& options,
+OrderedJson WritingHead(OrderedJson head, const EvalCommand& command, const TextsOptions& options,
                         const PreparedBenchmark& prepared) {
   head["samples"] = options.samples;
   head["temperature"] = options.temperature;
   head["top_p"] = options.top_p;
   head["max_tokens"] = options.max_tokens;
   if (prepared.checker) head["timeout_s"] = prepared.checker->options().timeout_s;
+  if (head["task"] == kPassKeyTask) {
+    head["lengths"] = command.pass_keys.lengths;
+    head["depths"] = command.pass_keys.depths;
+  }
   return head;
 }
 
+int64_t NumParallel(const EvalCommand& command) { return command.parallel.value_or(kParallel); }
+
 }  // namespace
+
+void FitWriting(const EvalCommand& command, ModelSession& session) {
+  const int64_t parallel = NumParallel(command);
+  session.FitContext(ManySequences(session.config(), parallel, EngineConfig().step_tokens),
+                     parallel, 1);
+}
 
 GeneratorLimits GeneratorLimitsOf(const EvalCommand& command, const ModelSession& session) {
   return {.sequence = command.run.Sequence(),
           .context_length = session.context_length(),
-          .parallel = command.parallel.value_or(kParallel),
+          .parallel = NumParallel(command),
+          .kv_bytes = session.kv_pages() * session.kv_page_bytes(),
           .shares = !command.one_by_one};
 }
 
@@ -56,7 +70,7 @@ EvaluationResult RunWriting(const EvalCommand& command, const PreparedBenchmark&
     record = std::make_unique<EvalRecord>(
         command.record,
         WritingHead(RecordHead(command, prepared, encoder.adds_bos(), session.context_length()),
-                    options, prepared),
+                    command, options, prepared),
         command.resume);
   }
   TextGenerator generator(session.model(), session.experts(), session.device(), session.tokenizer(),

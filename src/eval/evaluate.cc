@@ -209,6 +209,32 @@ class Evaluation {
 
 }  // namespace
 
+EvaluationNeeds FindNeeds(const Benchmark& benchmark, const PromptEncoder& encoder,
+                          ThreadPool& threads) {
+  const auto& items = *benchmark.items;
+  std::vector<int64_t> pages(items.size()), bytes(items.size());
+  std::vector<std::string> errors(items.size());
+  threads.ParallelFor(std::ssize(items), [&](int64_t index, int) {
+    const auto i = static_cast<size_t>(index);
+    try {
+      const auto encoded = encoder.Encode(items[i], benchmark.shots->Before(i));
+      pages[i] = LikelihoodScorer::PagesAlone(encoded.requests);
+      for (const auto& request : encoded.requests)
+        bytes[i] += static_cast<int64_t>(request.ids.size() * sizeof(request.ids[0]));
+    } catch (const std::exception& error) {
+      errors[i] = error.what();
+    }
+  });
+  EvaluationNeeds needs;
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (!errors[i].empty()) throw Error("{}: item {}: {}", benchmark.task->name, i + 1, errors[i]);
+    needs.pages = std::max(needs.pages, pages[i]);
+    needs.encoded_bytes = std::max(needs.encoded_bytes, bytes[i]);
+  }
+  needs.encoded_bytes *= static_cast<int64_t>(kEncodedTogether);
+  return needs;
+}
+
 EvaluationResult Evaluate(const Benchmark& benchmark, const PromptEncoder& encoder,
                           LikelihoodScorer& scorer, ThreadPool& threads,
                           const EvaluationOptions& options) {

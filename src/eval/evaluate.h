@@ -24,6 +24,15 @@ struct Benchmark {
   const Shots* shots = nullptr;
 };
 
+// What scoring takes at least, whatever else there is.
+struct EvaluationNeeds {
+  int64_t pages = 0;          // of keys and values, for the largest item alone
+  int64_t encoded_bytes = 0;  // of prompts that are encoded together
+};
+// Encodes every item once. Throws Error where an item cannot be asked.
+EvaluationNeeds FindNeeds(const Benchmark& benchmark, const PromptEncoder& encoder,
+                          ThreadPool& threads);
+
 struct EvaluationOptions {
   // Every choice alone, from its first token on: slow, and the same bits.
   bool one_by_one = false;

@@ -34,6 +34,7 @@ struct GeneratorLimits {
   SequenceConfig sequence = {};
   int64_t context_length = 0;  // prompt and text; 0: what the model was trained for
   int64_t parallel = 32;       // texts that share a step
+  int64_t kv_bytes = 0;        // of all keys and values; 0: as the engine finds memory
   bool shares = true;          // false: one text after another from its first token on, no guesses
 };
 

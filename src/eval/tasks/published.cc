@@ -33,6 +33,7 @@ constexpr Row kRows[] = {
     {"humaneval", "", {40.2, 0, kTable2, "pass@1"}},
     {"mbpp", "", {60.7, 3, kTable2, "pass@1"}},
     {"bbq", "", {56.0, kUnsaid, "figure 5"}},
+    {"mt_bench", "", {8.3, kUnsaid, kTable3, "", false}},
     {"m_arc", "fr", {58.2, kUnsaid, kTable4}},
     {"m_hellaswag", "fr", {77.4, kUnsaid, kTable4}},
     {"m_mmlu", "fr", {70.9, kUnsaid, kTable4}},
