@@ -1,6 +1,7 @@
 // What the parts of `cadre eval` share: the options, and a benchmark made ready from them.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "eval/eval_record.h"
 #include "eval/generation.h"
 #include "eval/passkey.h"
+#include "eval/program_checker.h"
 
 namespace cadre {
 
@@ -39,6 +41,9 @@ struct EvalCommand {
   std::optional<double> top_p;
   std::optional<int64_t> max_tokens;
   std::optional<int64_t> parallel;
+  // Of tasks whose answers are programs.
+  std::optional<std::string> python;
+  std::optional<int> timeout_s;
   std::string lexicon;     // BOLD
   JudgeOptions judge;      // MT-Bench
   std::string references;  // MT-Bench
@@ -47,7 +52,8 @@ struct EvalCommand {
 
 // The items and what stands before them. Not movable: parts refer to each other.
 struct PreparedBenchmark {
-  // Reads the data, but for MT-Bench's. Throws Error, and CLI::RequiredError where none are named.
+  // Reads the data, but for MT-Bench's, and sees that programs can be run. Throws Error, and
+  // CLI::RequiredError where none are named.
   explicit PreparedBenchmark(const EvalCommand& command);
   // For items that are made, which needs the model's tokenizer. Throws Error.
   void MakePassKeys(const EvalCommand& command, const ModelSession& session);
@@ -63,6 +69,7 @@ struct PreparedBenchmark {
   std::vector<EvalItem> pool;  // of examples
   std::optional<Shots> shots;
   int64_t num_items = 0;
+  std::unique_ptr<ProgramChecker> checker;  // where answers are programs
 };
 
 // The head of the record: all that a run which goes on with it must have the same.

@@ -57,6 +57,11 @@ PreparedBenchmark::PreparedBenchmark(const EvalCommand& command)
   shots.emplace(task, items, has_pool ? &pool : nullptr, num_shots, command.shared.seed,
                 has_pool ? files.shots.front() : source);
   num_items = std::ssize(items);
+  if (!task.runs_programs()) return;
+  ProgramCheckOptions options;
+  options.interpreter = command.python.value_or(options.interpreter);
+  options.timeout_s = command.timeout_s.value_or(options.timeout_s);
+  checker = std::make_unique<ProgramChecker>(options);
 }
 
 void PreparedBenchmark::MakePassKeys(const EvalCommand& command, const ModelSession& session) {

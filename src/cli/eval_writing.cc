@@ -28,11 +28,13 @@ TextsOptions OptionsOf(const EvalCommand& command, const Writing& writing) {
   return options;
 }
 
-OrderedJson WritingHead(OrderedJson head, const EvalCommand& command, const TextsOptions& options) {
+OrderedJson WritingHead(OrderedJson head, const EvalCommand& command, const TextsOptions& options,
+                        const PreparedBenchmark& prepared) {
   head["samples"] = options.samples;
   head["temperature"] = options.temperature;
   head["top_p"] = options.top_p;
   head["max_tokens"] = options.max_tokens;
+  if (prepared.checker) head["timeout_s"] = prepared.checker->options().timeout_s;
   if (head["task"] == kPassKeyTask) {
     head["lengths"] = command.pass_keys.lengths;
     head["depths"] = command.pass_keys.depths;
@@ -68,7 +70,7 @@ EvaluationResult RunWriting(const EvalCommand& command, const PreparedBenchmark&
     record = std::make_unique<EvalRecord>(
         command.record,
         WritingHead(RecordHead(command, prepared, encoder.adds_bos(), session.context_length()),
-                    command, options),
+                    command, options, prepared),
         command.resume);
   }
   TextGenerator generator(session.model(), session.experts(), session.device(), session.tokenizer(),
@@ -78,6 +80,11 @@ EvaluationResult RunWriting(const EvalCommand& command, const PreparedBenchmark&
     lexicon.emplace(command.lexicon);
     options.score = [&](const EvalItem& item, const std::vector<std::string>& texts) {
       return ScoreBold(*lexicon, item, texts);
+    };
+  }
+  if (prepared.checker) {
+    options.score = [&](const EvalItem& item, const std::vector<std::string>& texts) {
+      return ScorePrograms(*prepared.task.writing, item, texts, *prepared.checker);
     };
   }
   std::unique_ptr<Progress> progress;
@@ -99,7 +106,7 @@ EvaluationResult RunWriting(const EvalCommand& command, const PreparedBenchmark&
 void AddWritingOptions(CLI::App& app, EvalCommand& command) {
   app.add_option("--samples", command.samples,
                  "Where the model writes: texts for each item; with more than one also maj@N, the "
-                 "vote among them")
+                 "vote among them, or pass@10 and pass@100")
       ->check(CLI::Range(1, 1000));
   app.add_option("--temperature", command.temperature,
                  "... how freely; default: 0, the likeliest text, and 0.2 for several")
@@ -110,6 +117,13 @@ void AddWritingOptions(CLI::App& app, EvalCommand& command) {
       ->check(AtLeast(1));
   app.add_option("--parallel", command.parallel, "... texts that share a step; default: 32")
       ->check(CLI::Range(1, 4096));
+  app.add_option("--python", command.python,
+                 "Where the answers are programs: the interpreter that runs them, in the sandbox; "
+                 "default: python3");
+  app.add_option("--timeout", command.timeout_s,
+                 "... seconds of processor time for each, and three times as many by the clock; "
+                 "default: 3")
+      ->check(CLI::Range(1, 3600));
   app.add_option("--lexicon", command.lexicon,
                  "Where the sentiment of texts is measured (BOLD): VADER's vader_lexicon.txt");
   auto* judge =
@@ -146,6 +160,8 @@ void CheckWritingOptions(const EvalCommand& command, const Task& task) {
       {"--top-p", command.top_p.has_value(), task.writing && !is_chat},
       {"--max-tokens", command.max_tokens.has_value(), task.writing.has_value()},
       {"--parallel", command.parallel.has_value(), task.writing.has_value()},
+      {"--python", command.python.has_value(), task.runs_programs()},
+      {"--timeout", command.timeout_s.has_value(), task.runs_programs()},
       {"--lexicon", !command.lexicon.empty(), task.name == kBoldTask},
       {"--judge", !command.judge.url.empty(), is_chat},
       {"--references", !command.references.empty(), is_chat},

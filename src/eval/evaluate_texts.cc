@@ -29,6 +29,7 @@ OrderedJson TextLine(const Task& task, size_t index, const EvalItem& item,
                      {"text", samples[i].text},
                      {"finish", Name(samples[i].reason)},
                      {"answer", score.answers[i]}});
+    if (!score.results.empty()) texts.back()["result"] = score.results[i];
   }
   line["samples"] = std::move(texts);
   line["expected"] = item.answers;

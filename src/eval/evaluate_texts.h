@@ -1,7 +1,7 @@
 // A benchmark that the model answers by writing: items through prompts and texts to figures. The
 // record has a line for each item:
 //   {"task", "index", "id", "group", "prompt_ids": [...],
-//    "samples": [{"ids": [...], "text", "finish", "answer"}, ...],
+//    "samples": [{"ids": [...], "text", "finish", "answer", "result"}, ...],
 //    "expected": [...], "correct", "values": {name: value, ...}}
 // `answer` is what was taken out of the text, `correct` the first value. A value that the item does
 // not count for is null. A prompt that lost its beginning to fit has "cut": true.

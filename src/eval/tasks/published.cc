@@ -30,6 +30,8 @@ constexpr Row kRows[] = {
     {"gsm8k", "", {74.4, 8, kTable2, "maj@8"}},
     {"gsm8k", "", {58.4, 5, kTable3}},
     {"math", "", {28.4, 4, kTable2, "maj@4"}},
+    {"humaneval", "", {40.2, 0, kTable2, "pass@1"}},
+    {"mbpp", "", {60.7, 3, kTable2, "pass@1"}},
     {"bbq", "", {56.0, kUnsaid, "figure 5"}},
     {"mt_bench", "", {8.3, kUnsaid, kTable3, "", false}},
     {"m_arc", "fr", {58.2, kUnsaid, kTable4}},

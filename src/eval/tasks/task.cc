@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "base/error.h"
+#include "eval/tasks/code_program.h"
 #include "eval/tasks/readers.h"
 #include "eval/tasks/text_score.h"
 
@@ -183,6 +184,20 @@ std::vector<Task> MakeWritingTasks() {
        .title = "Passkey retrieval",
        .keys = {"passkey"},
        .writing = Writing{.stops = {}, .max_tokens = 10, .score = &ScorePassKey}},
+      {.name = "humaneval",
+       .title = "HumanEval",
+       .keys = {"humaneval"},
+       .read = &ReadHumanEval,
+       .writing = Writing{.stops = {"\nclass", "\ndef", "\n#", "\nif", "\nprint"},
+                          .max_tokens = 1024,
+                          .program = &HumanEvalProgram}},
+      {.name = "mbpp",
+       .title = "MBPP",
+       .keys = {"mbpp", "sanitizedmbpp"},
+       .fixed_shots = 3,
+       .read = &ReadMbpp,
+       .is_asked = &IsMbppTest,
+       .writing = Writing{.stops = {"[DONE]"}, .program = &MbppProgram}},
   };
 }
 
