@@ -77,7 +77,7 @@ struct Task {
   int default_shots = 0;
   int fixed_shots = 0;  // that stand in every item's description; there can be no others
   ShotOrder shot_order = ShotOrder::kDrawn;
-  std::vector<Metric> metrics;  // the first one is what the task is known by
+  std::vector<Metric> metrics = {};  // the first one is what the task is known by
   Metric published_metric = Metric::kAcc;
   CsvForm csv = CsvForm::kNone;
   bool in_many_files = false;                      // all files of a folder together are its data
