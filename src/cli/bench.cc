@@ -128,7 +128,8 @@ void PredictRun(const Bench& bench, const BenchCommand& command, int64_t process
                                    .batch = command.batch},
                          .needs = NeedsOf(command, model.config),
                          .process_bytes = process_bytes,
-                         .routing_files = command.routing_files});
+                         .routing_files = command.routing_files,
+                         .others = {}});
   const auto [memory, prediction] = outlook.For(model);
   measured.predicted = prediction;
   measured.predicted_bytes = static_cast<double>(TotalBytes(memory));

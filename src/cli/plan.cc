@@ -82,7 +82,7 @@ void Plan(const PlanCommand& command) {
                          .process_bytes = static_cast<int64_t>(ResidentMemory()),
                          .available_bytes = report.available_bytes,
                          .routing_files = command.routing_files,
-                         .other_types = TypesOfMixes(model)});
+                         .others = TypesOfMixes(model)});
   std::tie(report.memory, report.prediction) = outlook.For(model);
   report.others = CompareTypes(model, [&](const Model& other) { return outlook.For(other); });
   report.limits = MeasureLimits(
