@@ -97,7 +97,7 @@ void PrintResult(const Measured& m, const BenchCommand& command) {
         "          that peak is of vector products; the matrix unit's is {:.0f} (8 bits)\n",
         m.limits.matrix_gops);
   }
-  if (m.fetching) text += ToText(*m.fetching) + "\n";
+  if (m.fetching) text += ToText(*m.fetching) + "\n" + ToTable(*m.fetching);
   text += fmt::format("memory    {} at most\n", ShortBytes(m.peak_rss_bytes));
   Print(text + PredictedText(m, command));
 }

@@ -107,7 +107,8 @@ void Serve(const ServeOptions& options) {
   const EndSignals signals;
   ModelSession session(options.model, TextNeed::kChat, options.shared, options.run);
   session.FitContext(ManySequences(session.config(), options.parallel, options.step_tokens),
-                     options.parallel, 1);
+                     options.parallel, 1,
+                     static_cast<int64_t>(options.kv_bytes));
   Engine engine(session.model(), session.experts(), session.device(), session.tokenizer(),
                 MakeEngineConfig(options, session));
   Api api(MakeApiConfig(options, session), engine);
@@ -179,12 +180,11 @@ void AddServeCommand(CLI::App& app) {
                    "Most tokens of a step: long prompts are cut, so that others need not wait")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  auto* kv_memory =
-      command
-          ->add_option("--kv-memory", options->kv_bytes,
-                       "Memory for keys and values, as 4G; default: what --parallel requests may "
-                       "need, at most a quarter of what is free")
-          ->transform(CLI::AsSizeValue(true));
+  command
+      ->add_option("--kv-memory", options->kv_bytes,
+                   "Memory for keys and values, as 4G, with --memory as a part of it; default: "
+                   "what --parallel requests may need, at most a quarter of what is free")
+      ->transform(CLI::AsSizeValue(true));
   command->add_flag("--no-prefix-cache", options->no_prefix_cache,
                     "Do not keep what was computed for common beginnings of prompts");
   command->add_flag("--no-speculation", options->no_speculation,
@@ -196,7 +196,6 @@ void AddServeCommand(CLI::App& app) {
       ->capture_default_str();
   AddModelOptions(*command, options->run);
   AddMemoryOptions(*command, options->run);
-  command->get_option("--memory")->excludes(kv_memory);  // it is part of it
   AddSharedOptions(*command, options->shared);
   command->callback([options] { Serve(*options); });
 }

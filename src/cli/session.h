@@ -31,7 +31,8 @@ class ModelSession {
   void Fit(const RunNeeds& needs);
   // The same for sequences whose length is not known: with a context as --context says, else as
   // long as there is room for in a part of the memory. spare_pages: beside those of a sequence.
-  void FitContext(RunNeeds needs, int64_t sequences, int64_t spare_pages);
+  // kv_bytes: what all keys and values get; 0: what is there.
+  void FitContext(RunNeeds needs, int64_t sequences, int64_t spare_pages, int64_t kv_bytes = 0);
   // Gives the fitted model's memory back.
   void Unfit();
 
@@ -69,6 +70,7 @@ class ModelSession {
   // Of the thread that reads.
   std::unique_ptr<ThreadPool> packer_threads_;
   std::unique_ptr<Device> packer_;
+  std::optional<LoadedModel> low_bit_;
   std::optional<FittedModel> fitted_;
 };
 

@@ -15,7 +15,13 @@ constexpr int64_t kWidth = 512;
 constexpr int64_t kPanelsTransposed = 8;
 constexpr int64_t kRowsTransposed = 8;
 
+// Rows of A as far apart as this fall into the same few sets of a first-level cache.
+constexpr int64_t kCacheWayFloats = 1024;
+
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Whether the kernel may read A's rows where they lie.
+bool LiesWell(const Factor& a) { return !a.transposed && a.mat.stride % kCacheWayFloats != 0; }
 
 }  // namespace
 
@@ -26,6 +32,7 @@ struct Gemm::Step {
   int64_t begin_col, end_col;      // of C
   int64_t begin_depth, end_depth;  // of the sum
   float* packed;                   // null: B is read where it lies
+  bool add;                        // to C; else C is overwritten
 
   int64_t depth() const { return end_depth - begin_depth; }
 };
@@ -44,6 +51,11 @@ void Gemm::MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, in
                         int64_t end_col, float* a_panels) {
   const int64_t num_rows = end_row - first_row, num_panels = CeilDiv(num_rows, kernels_.tile_rows);
   const auto begin_of = [&](int64_t panel) { return first_row + num_rows * panel / num_panels; };
+  if (LiesWell(step.a)) {
+    for (int64_t p = 0; p < num_panels; ++p)
+      MultiplyPanel(step, begin_of(p), begin_of(p + 1), begin_col, end_col, nullptr);
+    return;
+  }
   const int64_t panels_at_once = step.a.transposed ? kPanelsTransposed : 1;
   const int64_t panel_floats = kDepth * kernels_.a_panel_stride;
   for (int64_t group = 0; group < num_panels; group += panels_at_once) {
@@ -65,7 +77,7 @@ void Gemm::MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, in
   }
 }
 
-// Rows [row, end_row), packed in `a_panel`.
+// Rows [row, end_row), packed in `a_panel`, or read where they lie if that is null.
 void Gemm::MultiplyPanel(const Step& step, int64_t row, int64_t end_row, int64_t begin_col,
                          int64_t end_col, const float* a_panel) {
   const int64_t tile_cols = kernels_.tile_cols;
@@ -73,16 +85,29 @@ void Gemm::MultiplyPanel(const Step& step, int64_t row, int64_t end_row, int64_t
   for (int64_t col = begin_col; col < end_col; col += tile_cols) {
     const float* b =
         packed ? step.packed + col * kDepth : step.b.at(step.begin_depth, step.begin_col + col);
-    kernels_.multiply(end_row - row, std::min(tile_cols, end_col - col), step.depth(), a_panel,
-                      kernels_.a_panel_stride, b, packed ? tile_cols : step.b.mat.stride,
-                      step.c.row(row) + step.begin_col + col, step.c.stride);
+    kernels_.multiply({.rows = end_row - row,
+                       .cols = std::min(tile_cols, end_col - col),
+                       .k = step.depth(),
+                       .a = a_panel != nullptr ? a_panel : step.a.at(row, step.begin_depth),
+                       .a_stride = a_panel != nullptr ? kernels_.a_panel_stride : step.a.mat.stride,
+                       .a_in_rows = a_panel == nullptr,
+                       .b = b,
+                       .b_stride = packed ? tile_cols : step.b.mat.stride,
+                       .c = step.c.row(row) + step.begin_col + col,
+                       .c_stride = step.c.stride,
+                       .add = step.add});
   }
 }
 
-void Gemm::AddProduct(Factor a, Factor b, Mat<float> c) {
+void Gemm::Product(Factor a, Factor b, Into into, Mat<float> c) {
   CADRE_CHECK(a.rows() == c.rows && b.cols() == c.cols && a.cols() == b.rows());
   const int64_t depth = a.cols();
-  if (c.empty() || depth == 0) return;
+  if (c.empty()) return;
+  if (depth == 0) {
+    for (int64_t r = 0; r < c.rows && into == Into::kFresh; ++r)
+      std::fill_n(c.row(r), c.cols, 0.0f);
+    return;
+  }
   // Packing B costs one copy of it; with few rows of A the copy is not earned back.
   const bool pack_b = b.transposed || c.rows > 2 * kernels_.tile_rows;
   const int64_t block_floats =
@@ -103,7 +128,8 @@ void Gemm::AddProduct(Factor a, Factor b, Mat<float> c) {
                 std::min(col + kWidth, c.cols),
                 begin,
                 std::min(begin + kDepth, depth),
-                pack_b ? b_block_.data() + s % 2 * block_floats : nullptr};
+                pack_b ? b_block_.data() + s % 2 * block_floats : nullptr,
+                begin > 0 || into == Into::kSum};
   };
   const auto num_panels = [&](const Step& step) {
     return CeilDiv(step.end_col - step.begin_col, kernels_.tile_cols);

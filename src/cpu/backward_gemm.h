@@ -1,5 +1,6 @@
-// The float32 matrix product of training: C += op(A) op(B). Panels of A and B are packed into
-// scratch, an outer-product kernel keeps a tile of C in registers. Parallel over tiles of C only,
+// The float32 matrix product of training: C = op(A) op(B), or C += that. Panels of B, and of A
+// where it does not lie well, are packed into scratch; an outer-product kernel keeps a tile of C in
+// registers. Parallel over tiles of C only,
 // and the sum runs in ascending blocks of fixed length: an element of C is a bit-exact function of
 // its row of op(A) and its column of op(B), whatever the number of threads or the shape.
 #pragma once
@@ -8,6 +9,7 @@
 
 #include "base/thread_pool.h"
 #include "cpu/backward_kernels.h"
+#include "ops/backward.h"
 #include "tensor/buffer.h"
 #include "tensor/mat.h"
 
@@ -34,9 +36,9 @@ class Gemm {
   Gemm(const BackwardKernels& kernels, ThreadPool& threads)
       : kernels_(kernels), threads_(threads) {}
 
-  // c [M, N] += a [M, K] b [K, N]. Uses the pool's threads; allocates only when its scratch has to
-  // grow.
-  void AddProduct(Factor a, Factor b, Mat<float> c);
+  // c [M, N] = (or +=) a [M, K] b [K, N]. Uses the pool's threads; allocates only when its scratch
+  // has to grow.
+  void Product(Factor a, Factor b, Into into, Mat<float> c);
 
  private:
   struct Step;

@@ -39,10 +39,16 @@ inline int64_t LanesOf(int64_t v, int64_t cols) {
   return left < 0 ? 0 : left > kLanes ? kLanes : left;
 }
 
-template <int kRows, bool kWhole>
-__attribute__((noinline)) void MultiplyTile(int64_t cols, int64_t k, const float* a,
-                                            int64_t a_stride, const float* b, int64_t b_stride,
-                                            float* c, int64_t c_stride) {
+// A in rows is read where it lies: two base addresses and a few multiples of the stride reach every
+// row without a register each.
+template <int kRows, bool kWhole, bool kAInRows>
+__attribute__((noinline)) void MultiplyTile(const ProductTile& t) {
+  constexpr int kHalf = (kRows + 1) / 2;
+  const int64_t k = t.k, a_stride = t.a_stride, b_stride = t.b_stride, c_stride = t.c_stride;
+  const bool add = t.add;
+  const float *a = t.a, *b = t.b;
+  float* c = t.c;
+  const float* a_high = a + kHalf * a_stride;
   VecF sums[kRows][kGemmVecs];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -52,45 +58,56 @@ __attribute__((noinline)) void MultiplyTile(int64_t cols, int64_t k, const float
       sums[r][v] = Zero();
     }
   }
-  for (int64_t i = 0; i < k; ++i, a += a_stride, b += b_stride) {
+  for (int64_t i = 0; i < k; ++i, b += b_stride) {
     VecF row_of_b[kGemmVecs];
 #pragma GCC unroll 4
     for (int v = 0; v < kGemmVecs; ++v) {
-      row_of_b[v] = kWhole ? LoadF32(b + v * kLanes) : LoadF32N(b + v * kLanes, LanesOf(v, cols));
+      row_of_b[v] = kWhole ? LoadF32(b + v * kLanes) : LoadF32N(b + v * kLanes, LanesOf(v, t.cols));
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      const VecF factor = Broadcast(a[r]);
+      const float* in_row = r < kHalf ? a + r * a_stride : a_high + (r - kHalf) * a_stride;
+      const VecF factor = Broadcast(kAInRows ? *in_row : a[r]);
 #pragma GCC unroll 4
       for (int v = 0; v < kGemmVecs; ++v) sums[r][v] = MulAdd(factor, row_of_b[v], sums[r][v]);
     }
+    a += kAInRows ? 1 : a_stride;
+    ++a_high;
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kGemmVecs; ++v) {
       float* to = c + r * c_stride + v * kLanes;
+      const int64_t lanes = kWhole ? kLanes : LanesOf(v, t.cols);
+      const VecF sum =
+          add ? Add(kWhole ? LoadF32(to) : LoadF32N(to, lanes), sums[r][v]) : sums[r][v];
       if (kWhole) {
-        StoreF32(to, Add(LoadF32(to), sums[r][v]));
+        StoreF32(to, sum);
       } else {
-        const int64_t lanes = LanesOf(v, cols);
-        StoreF32N(to, Add(LoadF32N(to, lanes), sums[r][v]), lanes);
+        StoreF32N(to, sum, lanes);
       }
     }
   }
 }
 
-template <int kRows>
-void MultiplyRows(int64_t rows, int64_t cols, int64_t k, const float* a, int64_t a_stride,
-                  const float* b, int64_t b_stride, float* c, int64_t c_stride) {
+template <int kRows, bool kAInRows>
+void MultiplyRows(const ProductTile& tile) {
   if constexpr (kRows > 1) {
-    if (rows < kRows)
-      return MultiplyRows<kRows - 1>(rows, cols, k, a, a_stride, b, b_stride, c, c_stride);
+    if (tile.rows < kRows) return MultiplyRows<kRows - 1, kAInRows>(tile);
   }
-  if (cols == kGemmCols) {
-    MultiplyTile<kRows, true>(cols, k, a, a_stride, b, b_stride, c, c_stride);
+  if (tile.cols == kGemmCols) {
+    MultiplyTile<kRows, true, kAInRows>(tile);
   } else {
-    MultiplyTile<kRows, false>(cols, k, a, a_stride, b, b_stride, c, c_stride);
+    MultiplyTile<kRows, false, kAInRows>(tile);
+  }
+}
+
+void Multiply(const ProductTile& tile) {
+  if (tile.a_in_rows) {
+    MultiplyRows<kGemmRows, true>(tile);
+  } else {
+    MultiplyRows<kGemmRows, false>(tile);
   }
 }
 
@@ -136,6 +153,12 @@ void AddScaledRow(int64_t n, float scale, const float* x, float* y) {
   });
 }
 
+void ScaleRow(int64_t n, float scale, const float* x, float* y) {
+  const VecF factor = Broadcast(scale);
+  ForLanes(n, [=](int64_t i, int64_t m)
+                  CADRE_MELT { StoreUpTo(y + i, Mul(factor, LoadUpTo(x + i, m)), m); });
+}
+
 float DotRow(int64_t n, const float* x, const float* y) {
   VecF sum = Zero();
   ForLanes(n, [&](int64_t i, int64_t m)
@@ -170,9 +193,37 @@ void SwiGluRow(int64_t n, const float* gate, const float* up, const float* d_out
     const VecF sigmoid = Div(one, Add(one, Exp(Sub(Zero(), g))));
     const VecF silu = Mul(g, sigmoid);
     const VecF slope = MulAdd(silu, Sub(one, sigmoid), sigmoid);
-    StoreUpTo(d_gate + i, MulAdd(Mul(d, LoadUpTo(up + i, m)), slope, LoadUpTo(d_gate + i, m)), m);
-    StoreUpTo(d_up + i, MulAdd(d, silu, LoadUpTo(d_up + i, m)), m);
+    StoreUpTo(d_gate + i, Mul(Mul(d, LoadUpTo(up + i, m)), slope), m);
+    StoreUpTo(d_up + i, Mul(d, silu), m);
   });
+}
+
+// One vector of queries, from column j on, over all keys.
+inline void SoftmaxOfColumns(const ScoreColumns& c, int64_t j) {
+  const int64_t oldest = c.oldest + j, newest = c.newest + j;  // of the first query
+  const float unseen = -__builtin_inff();
+  const auto seen = [=](int64_t i) CADRE_MELT {
+    const VecF scores = LoadF32(c.scores + i * c.stride + j);
+    const bool by_all = i <= newest && i >= oldest + kLanes - 1;
+    return by_all ? scores : KeepLanes(scores, i - newest, i - oldest + 1, unseen);
+  };
+  const VecF old_max = LoadF32(c.max + j), scale = Broadcast(c.scale);
+  VecF most = Broadcast(unseen), sum = Zero();
+  for (int64_t i = 0; i < c.keys; ++i) most = Max(seen(i), most);
+  const VecF max = Max(Mul(most, scale), old_max), shift = Sub(Zero(), max);
+  for (int64_t i = 0; i < c.keys; ++i) {
+    const VecF p = Exp(MulAdd(seen(i), scale, shift));
+    StoreF32(c.scores + i * c.stride + j, p);
+    sum = Add(sum, p);
+  }
+  const VecF keep = Exp(Sub(old_max, max));
+  StoreF32(c.sum + j, MulAdd(LoadF32(c.sum + j), keep, sum));
+  StoreF32(c.max + j, max);
+  StoreF32(c.keep + j, keep);
+}
+
+void SoftmaxColumns(const ScoreColumns& columns) {
+  for (int64_t j = 0; j < columns.queries; j += kLanes) SoftmaxOfColumns(columns, j);
 }
 
 void AttentionRow(int64_t n, float scale, float lse, float delta, float* scores, float* d_p) {
@@ -254,10 +305,9 @@ double SumOfSquaresRow(int64_t n, const float* values) {
 }
 
 const BackwardKernels kBackwardKernels = {
-    kGemmRows,     kGemmCols,       kAPanelStride, MultiplyRows<kGemmRows>,
-    PackRows,      PackColumns,     AddRow,        AddScaledRow,
-    DotRow,        RmsNormRow,      SwiGluRow,     AttentionRow,
-    RotateBackRow, CrossEntropyRow, AdamWRow,      SumOfSquaresRow,
+    kGemmRows,      kGemmCols,    kAPanelStride, Multiply,        PackRows,   PackColumns,
+    AddRow,         AddScaledRow, ScaleRow,      DotRow,          RmsNormRow, SwiGluRow,
+    SoftmaxColumns, AttentionRow, RotateBackRow, CrossEntropyRow, AdamWRow,   SumOfSquaresRow,
 };
 
 }  // namespace

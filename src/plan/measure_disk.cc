@@ -114,7 +114,7 @@ double BytesPerSecond(const Model& model, WeightFiles& files, int depth, double 
 
 DiskSpeed MeasureDisk(const Model& model, WeightFiles& files, double seconds) {
   return {.needed = BytesPerSecond(model, files, ReadingOf(model.weights).depth, seconds),
-          .guessed = BytesPerSecond(model, files, Loader::kGuessedDepth, seconds / 2)};
+          .guessed = BytesPerSecond(model, files, Loader::kOthersDepth, seconds / 2)};
 }
 
 }  // namespace cadre

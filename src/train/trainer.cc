@@ -54,8 +54,7 @@ Trainer::Trainer(ParameterLayout layout, const OptimiserConfig& optimiser, Devic
       experts_(model_.weights),
       activations_(config_, Activations::Keep::kEveryLayer),
       evaluation_activations_(ForInference(config_), Activations::Keep::kOneLayer),
-      scratch_(config_),
-      pages_(config_.kv_shape(KvType::kF32)) {
+      scratch_(config_) {
   evaluation_model_.config = ForInference(evaluation_model_.config);
   if (optimiser.precision == ActivationType::kBF16 && !device.multiplies_bf16())
     log::warn("this processor does not multiply BF16: train.precision=f32 is quicker here");
@@ -83,32 +82,24 @@ void Trainer::Initialise(uint64_t seed, double sigma) {
   }
 }
 
-Mat<float> Trainer::RunForward(const Model& model, const TrainingBatch& batch,
-                               Activations& activations, const ForwardOptions& options,
-                               std::span<const int32_t> given_experts) {
-  const auto num_sequences = static_cast<size_t>(batch.num_sequences);
-  std::vector<int64_t> lengths(num_sequences, 0);
-  for (size_t t = 0; t < batch.ids.size(); ++t) {
-    lengths[static_cast<size_t>(batch.sequence_of_row[t])] = batch.positions[t] + 1;
-  }
-  sequences_.clear();
-  caches_.clear();
-  caches_.reserve(num_sequences);
-  for (const int64_t length : lengths) {
-    caches_.emplace_back(pages_);
-    caches_.back().Reserve(length);
-    sequences_.push_back(caches_.back().view());
-  }
+// Every row's logits are wanted.
+void Trainer::SetBatch(const TrainingBatch& batch, std::span<const int32_t> given_experts) {
   all_rows_.resize(batch.ids.size());
   std::iota(all_rows_.begin(), all_rows_.end(), 0);
   batch_ = {.ids = batch.ids,
             .positions = batch.positions,
             .sequence_of_row = batch.sequence_of_row,
-            .sequences = sequences_,
+            .sequences = {},  // TrainingDevice keeps no cache
             .kv_type = KvType::kF32,
             .wanted_rows = all_rows_,
             .router_limits = {},
             .given_experts = given_experts};
+}
+
+Mat<float> Trainer::RunForward(const Model& model, const TrainingBatch& batch,
+                               Activations& activations, const ForwardOptions& options,
+                               std::span<const int32_t> given_experts) {
+  SetBatch(batch, given_experts);
   const auto num_tokens = static_cast<int64_t>(batch.ids.size());
   logits_.Reserve(num_tokens * config_.vocab_size);
   const Mat<float> logits = logits_.AsMat(num_tokens, config_.vocab_size);
@@ -207,12 +198,8 @@ void Trainer::ApplyAdamW(double learning_rate, double gradient_scale) {
   }
 }
 
-std::span<const float> Trainer::TokenLosses(const TrainingBatch& batch,
-                                            const RoutingObserver* observer) {
-  ForwardOptions options;
-  options.observer = observer;
-  const Mat<float> logits =
-      RunForward(evaluation_model_, batch, evaluation_activations_, options, {});
+std::span<const float> Trainer::TokenLosses(const TrainingBatch& batch) {
+  const Mat<float> logits = RunForward(evaluation_model_, batch, evaluation_activations_, {}, {});
   losses_.resize(batch.ids.size());
   ops_.CrossEntropy(logits, batch.targets, 0, losses_);
   return losses_;
@@ -221,6 +208,16 @@ std::span<const float> Trainer::TokenLosses(const TrainingBatch& batch,
 double Trainer::Evaluate(const TrainingBatch& batch) {
   const auto losses = TokenLosses(batch);
   return std::accumulate(losses.begin(), losses.end(), 0.0);
+}
+
+void Trainer::ObserveRouting(const TrainingBatch& batch, const RoutingObserver& observer) {
+  ForwardOptions options;
+  options.activation = ActivationType::kRounded;
+  options.observer = &observer;
+  SetBatch(batch, {});
+  batch_.wanted_rows = {};
+  Forward(evaluation_model_, experts_, device_, batch_, options, evaluation_activations_,
+          Mat<float>(nullptr, 0, config_.vocab_size));
 }
 
 }  // namespace cadre
