@@ -117,6 +117,7 @@ struct Bench {
 // process_bytes: the program before the model.
 void PredictRun(const Bench& bench, const BenchCommand& command, int64_t process_bytes,
                 Measured& measured) {
+  if (command.run.Misses().on_miss != OnMiss::kWait) return;
   const bool fetches = bench.session && bench.session->has_budget();
   const LoadedModel* loaded = bench.session ? &bench.session->loaded() : nullptr;
   const Model& model = loaded != nullptr ? loaded->model() : *bench.model;
