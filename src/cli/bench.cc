@@ -117,6 +117,7 @@ struct Bench {
 // process_bytes: the program before the model.
 void PredictRun(const Bench& bench, const BenchCommand& command, int64_t process_bytes,
                 Measured& measured) {
+  if (command.run.Misses().on_miss != OnMiss::kWait) return;
   const bool fetches = bench.session && bench.session->has_budget();
   const LoadedModel* loaded = bench.session ? &bench.session->loaded() : nullptr;
   const Model& model = loaded != nullptr ? loaded->model() : *bench.model;
@@ -128,7 +129,8 @@ void PredictRun(const Bench& bench, const BenchCommand& command, int64_t process
                                    .batch = command.batch},
                          .needs = NeedsOf(command, model.config),
                          .process_bytes = process_bytes,
-                         .routing_files = command.routing_files});
+                         .routing_files = command.routing_files,
+                         .others = {}});
   const auto [memory, prediction] = outlook.For(model);
   measured.predicted = prediction;
   measured.predicted_bytes = static_cast<double>(TotalBytes(memory));

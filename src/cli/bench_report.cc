@@ -35,16 +35,17 @@ OrderedJson ToJson(const Spread& spread) {
 
 // Beside what was measured: how much more or less that is.
 std::string PredictedText(const Measured& m, const BenchCommand& command) {
+  if (!m.predicted) return "";
   const auto beside = [](double predicted, double measured) {
     return fmt::format("{:.1f} tokens/s (measured {:+.0f} %)", predicted,
                        100 * (measured / predicted - 1));
   };
   std::string text =
-      fmt::format("predicted prompt {}", beside(m.predicted.prompt_tokens_per_s, m.prompt.median));
+      fmt::format("predicted prompt {}", beside(m.predicted->prompt_tokens_per_s, m.prompt.median));
   if (command.generate > 0)
     text +=
-        fmt::format(", generate {}", beside(m.predicted.generate_tokens_per_s, m.generate.median));
-  if (m.predicted.hit_rate) text += fmt::format(", {:.0f} % hits", 100 * *m.predicted.hit_rate);
+        fmt::format(", generate {}", beside(m.predicted->generate_tokens_per_s, m.generate.median));
+  if (m.predicted->hit_rate) text += fmt::format(", {:.0f} % hits", 100 * *m.predicted->hit_rate);
   return text + fmt::format(", memory {}\n", ShortBytes(m.predicted_bytes));
 }
 
@@ -74,8 +75,10 @@ void PrintResult(const Measured& m, const BenchCommand& command) {
                         {"bf16_peak_gflops", m.limits.bf16_gflops},
                         {"peak_rss_bytes", m.peak_rss_bytes}};
     if (m.fetching) json["experts_fetched"] = ToJson(*m.fetching);
-    json["predicted"] = ToJson(m.predicted);
-    json["predicted"]["resident_bytes"] = m.predicted_bytes;
+    if (m.predicted) {
+      json["predicted"] = ToJson(*m.predicted);
+      json["predicted"]["resident_bytes"] = m.predicted_bytes;
+    }
     return PrintJson(json);
   }
   std::string text = fmt::format(

@@ -44,8 +44,8 @@ struct Measured {
   DType expert_type = DType::kF32;
   double peak_rss_bytes = 0;
   std::optional<ExpertStats> fetching;  // with --memory
-  Prediction predicted;
-  double predicted_bytes = 0;  // of memory
+  std::optional<Prediction> predicted;  // where experts that are missing are waited for
+  double predicted_bytes = 0;           // of memory
 };
 
 void PrintResult(const Measured& measured, const BenchCommand& command);

@@ -21,7 +21,7 @@ Outlook::Outlook(const Model& model, const Checkpoint* checkpoint, Device& devic
   ThreadPool one(1);
   const auto packer = MakeDevice(shared, one);
   const SequenceConfig sequence = run.Sequence();
-  MeasureModel(model, request_.other_types, request_.shape,
+  MeasureModel(model, request_.others, request_.shape,
                {.form = run.packs() ? KeptForm::kPacked : KeptForm::kStored,
                 .activation = sequence.activation,
                 .kv_type = sequence.kv_type},

@@ -2,8 +2,8 @@
 // device that would run, then everything follows from shapes.
 #pragma once
 
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,7 +21,7 @@ struct OutlookRequest {
   int64_t process_bytes = 0;               // the program without the model
   int64_t available_bytes = 0;             // without --memory: of the machine; 0: unknown
   std::vector<std::string> routing_files;  // plan/routing.h
-  std::set<DType> other_types;             // to be measured besides the model's own
+  std::map<DType, MatrixShape> others;     // to be measured besides the model's own
 };
 
 class Outlook {

@@ -82,7 +82,7 @@ void Plan(const PlanCommand& command) {
                          .process_bytes = static_cast<int64_t>(ResidentMemory()),
                          .available_bytes = report.available_bytes,
                          .routing_files = command.routing_files,
-                         .other_types = TypesOfMixes(model)});
+                         .others = TypesOfMixes(model)});
   std::tie(report.memory, report.prediction) = outlook.For(model);
   report.others = CompareTypes(model, [&](const Model& other) { return outlook.For(other); });
   report.limits = MeasureLimits(
@@ -116,6 +116,9 @@ void AddPlanCommand(CLI::App& app) {
   AddModelOptions(*command, options->run);
   command->remove_option(command->get_option("--lora"));
   AddMemoryOptions(*command, options->run);
+  // What is predicted waits for the disk.
+  for (const char* name : {"--on-miss", "--low-bit", "--miss-wait", "--miss-gate"})
+    command->remove_option(command->get_option(name));
   // Without --memory they say how a model would run that has no room.
   for (const char* name : {"--expert-cache", "--expert-guesses"})
     command->get_option(name)->remove_needs(command->get_option("--memory"));

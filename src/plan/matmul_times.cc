@@ -37,8 +37,8 @@ void MatMulTimes::Add(const MatMulSample& sample) {
 double MatMulTimes::Seconds(DType type, int64_t rows, int64_t cols, int64_t tokens) const {
   CADRE_CHECK(Knows(type) && tokens > 0);
   const auto& shapes = shapes_.at(type);
-  const Shape wanted{rows, cols};
-  const auto distance = [&](const Shape& shape) {
+  const MatrixShape wanted{rows, cols};
+  const auto distance = [&](const MatrixShape& shape) {
     return std::abs(std::log(shape.weights() / wanted.weights())) +
            (shape.cols == wanted.cols ? 0.0 : 0.1);
   };

@@ -2,6 +2,7 @@
 // for other sizes. Pure; plan/measure.h fills it.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 
@@ -16,6 +17,12 @@ struct MatMulSample {
   double seconds = 0;
 };
 
+struct MatrixShape {
+  int64_t rows = 0, cols = 0;
+  auto operator<=>(const MatrixShape&) const = default;
+  double weights() const { return static_cast<double>(rows) * static_cast<double>(cols); }
+};
+
 class MatMulTimes {
  public:
   void Add(const MatMulSample& sample);
@@ -27,13 +34,8 @@ class MatMulTimes {
   double Seconds(DType type, int64_t rows, int64_t cols, int64_t tokens) const;
 
  private:
-  struct Shape {
-    int64_t rows = 0, cols = 0;
-    auto operator<=>(const Shape&) const = default;
-    double weights() const { return static_cast<double>(rows) * static_cast<double>(cols); }
-  };
   using ByTokens = std::map<int64_t, double>;  // seconds
-  std::map<DType, std::map<Shape, ByTokens>> shapes_;
+  std::map<DType, std::map<MatrixShape, ByTokens>> shapes_;
 };
 
 }  // namespace cadre

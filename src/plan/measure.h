@@ -2,7 +2,7 @@
 // the same shapes and types: nothing of the model is read but, for the disk, some of its experts.
 #pragma once
 
-#include <set>
+#include <map>
 
 #include "ops/kv_view.h"
 #include "plan/predict.h"
@@ -18,11 +18,11 @@ struct MeasureOptions {
   double seconds = 0.04;  // for one product; a little more where one takes longer
 };
 
-// Products and packing of every type and shape in the model, and those with a matrix of its
-// experts' shape in each of `other_types`; everything else of a layer. packer: of one thread. Takes
-// some 300 MB of memory.
-void MeasureModel(const Model& model, const std::set<DType>& other_types, const RunShape& run,
-                  const MeasureOptions& options, Device& device, Device& packer, Machine& machine);
+// Products and packing of every type and shape in the model, and of `others`; everything else of a
+// layer. packer: of one thread. Takes some 300 MB of memory.
+void MeasureModel(const Model& model, const std::map<DType, MatrixShape>& others,
+                  const RunShape& run, const MeasureOptions& options, Device& device,
+                  Device& packer, Machine& machine);
 
 // Reads some experts of the model's files as the store does, past the page cache. Throws Error
 // naming the file and the byte where reading fails.

@@ -2,7 +2,7 @@
 // than that.
 #include <algorithm>
 #include <cstring>
-#include <numeric>
+#include <set>
 #include <vector>
 
 #include "base/clock.h"
@@ -22,8 +22,6 @@ constexpr int64_t kMostWeights = int64_t{1} << 24;  // of a matrix that is tried
 constexpr double kTooLong = 0.3;                    // seconds of a product: no larger ones then
 constexpr int64_t kReadAhead = 4096;                // kernels fetch a little ahead
 
-using Shape = std::pair<int64_t, int64_t>;  // rows, cols
-
 class ProductMeter {
  public:
   ProductMeter(const MeasureOptions& options, int64_t pool_bytes, Device& device, Device& packer,
@@ -38,7 +36,7 @@ class ProductMeter {
     for (float& value : values_) value = static_cast<float>(0.02 * random.NextNormal());
   }
 
-  void Measure(DType type, Shape shape, const std::set<int64_t>& tokens) {
+  void Measure(DType type, MatrixShape shape, const std::set<int64_t>& tokens) {
     const auto [rows, cols] = shape;
     const int64_t tried = std::min(rows, std::max<int64_t>(16, kMostWeights / cols / 16 * 16));
     Fill(type, tried, cols);
@@ -143,14 +141,15 @@ std::set<int64_t> TokensOf(const RunShape& run, int64_t most) {
 
 }  // namespace
 
-void MeasureModel(const Model& model, const std::set<DType>& other_types, const RunShape& run,
-                  const MeasureOptions& options, Device& device, Device& packer, Machine& machine) {
+void MeasureModel(const Model& model, const std::map<DType, MatrixShape>& others,
+                  const RunShape& run, const MeasureOptions& options, Device& device,
+                  Device& packer, Machine& machine) {
   const RouterConfig& router = model.config.router;
   const int64_t chunk = std::min(run.prompt, Sequence::kChunk);
   // Experts differ in how many rows they get; between the measured numbers time is interpolated.
   const int64_t per_expert =
       std::max<int64_t>({run.batch, 2 * chunk * router.top_k / router.num_experts, int64_t{1}});
-  std::map<std::pair<DType, Shape>, std::set<int64_t>> wanted;
+  std::map<std::pair<DType, MatrixShape>, std::set<int64_t>> wanted;
   int64_t bytes = 0;
   const auto add = [&](const Weight& w, const std::set<int64_t>& tokens) {
     wanted[{w.type, {w.rows, w.cols}}].insert(tokens.begin(), tokens.end());
@@ -167,11 +166,9 @@ void MeasureModel(const Model& model, const std::set<DType>& other_types, const 
   add(model.weights.head, {1, run.batch});
   ProductMeter meter(options, bytes, device, packer, machine);
   for (const auto& [what, tokens] : wanted) meter.Measure(what.first, what.second, tokens);
-  const Weight& w1 = model.weights.layers[0].experts[0].w1;
-  for (const DType type : other_types) {
-    if (machine.products.Knows(type) || w1.cols % Info(type).block_elems != 0) continue;
-    meter.Measure(type, {w1.rows, w1.cols},
-                  {1, run.batch, std::min<int64_t>(64, chunk), chunk / 4 + 1});
+  // Of the others little: one token, and as many as an expert gets.
+  for (const auto& [type, shape] : others) {
+    if (!machine.products.Knows(type)) meter.Measure(type, shape, {1, run.batch, 16, per_expert});
   }
   machine.threads = device.threads().num_threads();
   machine.rest = MeasureRest(model, run, options, device);

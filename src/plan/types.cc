@@ -71,11 +71,14 @@ double StoredBytes(const Model& model) {
   return bytes;
 }
 
-std::set<DType> TypesOfMixes(const Model& model) {
-  std::set<DType> types;
+std::map<DType, MatrixShape> TypesOfMixes(const Model& model) {
+  std::map<DType, MatrixShape> types;
   for (const Mix& mix : AllMixes()) {
-    const Model in_mix = InMix(model, mix);
-    ForMatrices(in_mix, [&](const Weight& w, TensorRole, int64_t) { types.insert(w.type); });
+    ForMatrices(model, [&](const Weight& w, TensorRole role, int64_t layer) {
+      const DType type = TypeOf(mix, role, layer, w.cols, model.config);
+      const bool of_expert = role == TensorRole::kGate || role == TensorRole::kDown;
+      if (of_expert || !types.contains(type)) types[type] = {w.rows, w.cols};
+    });
   }
   return types;
 }

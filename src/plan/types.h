@@ -3,8 +3,8 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -23,8 +23,8 @@ std::optional<double> PublishedLoss(std::string_view mix);
 Model InMix(const Model& model, const Mix& mix);
 // Bytes of all matrices, stored.
 double StoredBytes(const Model& model);
-// The types that any of the mixes would use.
-std::set<DType> TypesOfMixes(const Model& model);
+// The types that any of the mixes would use, each with a matrix of it, an expert's if there is one.
+std::map<DType, MatrixShape> TypesOfMixes(const Model& model);
 // The mix whose types the model has; null: none.
 const Mix* MixOf(const Model& model);
 
