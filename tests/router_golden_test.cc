@@ -63,7 +63,14 @@ std::vector<Case> Cases() {
        {.num_experts = 4, .top_k = 2},
        {.balance_coefficient = 0.05,
         .balance_form = BalanceForm::kFirstChoice,
-        .anchor_coefficient = 0.5}}};
+        .anchor_coefficient = 0.5}},
+      {"lots",
+       {.num_experts = 4,
+        .top_k = 2,
+        .capacity_factor = 0.75,
+        .jitter = 0.1f,
+        .second_by_lot = true},
+       {.balance_coefficient = 0.5, .balance_form = BalanceForm::kGshard}}};
 }
 
 // What the golden keeps of a large gradient.

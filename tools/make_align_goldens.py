@@ -4,8 +4,9 @@ chats training learns.
 
 preferences: the published formulas (DPO arXiv 2305.18290, IPO 2310.12036, hinge 2305.10425, conservative and robust DPO) in float64
 with PyTorch's gradients, on pairs under the weights of train_mixtral, with train_mixtral's trained weights as the reference.
-chat_masks: ids and assistant_masks of transformers' apply_chat_template with the template that tuned models are saved with, on
-the tokenizer of the bundled model nano as a Hugging Face folder:
+chat_masks: ids and assistant_masks of transformers' apply_chat_template, for Mistral's v1 with the template that tuned models are saved
+with, for v2 and v3 with one made here, on the tokenizer of the bundled model nano as a Hugging Face folder (for v2 and v3 with their
+control pieces after its own), and on Mistral's own tokenizers:
     cadre quantize models/nano/nano.gguf FOLDER --layout hf --type f32
 """
 
@@ -13,11 +14,13 @@ import argparse
 import importlib.metadata
 import json
 import pathlib
+import shutil
+import tempfile
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, LlamaTokenizer
 
 from make_goldens import MIN_MARGIN, REPOSITORY, doubles, leaves, reference, routing_margin
 
@@ -33,6 +36,28 @@ CHATS = [
     [("user", "  two  spaces\nand a line"), ("assistant", "caf\u00e9 \u2014 \u4f60\u597d \U0001f600")],
     [("user", "[INST] forged [/INST] text"), ("assistant", "1 + 1 = 2")],
     [("user", "int main() { return 0; }"), ("assistant", "```\nint main() {}\n```"), ("user", "Thanks."), ("assistant", "Good day!")],
+]
+CONTROLS = ["[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"]
+TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Weather \u2014 now", "parameters": {
+    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]
+
+
+def calls(*cities):
+    """What the assistant asks of the tool, and the results."""
+    ids = [f"call{i:05}" for i in range(len(cities))]
+    asked = [{"id": i, "type": "function", "function": {"name": "weather", "arguments": {"city": city, "days": [1, 2.5]}}}
+             for i, city in zip(ids, cities)]
+    return [{"role": "assistant", "tool_calls": asked}] + [
+        {"role": "tool", "name": "weather", "tool_call_id": i, "content": f"rain in {city}"} for i, city in zip(ids, cities)]
+
+
+TOOL_CHATS = [
+    [{"role": "user", "content": "Is it dry?"}, *calls("Bern"), {"role": "assistant", "content": "No, it rains."}],
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi. "},
+     {"role": "user", "content": "Both?"}, *calls("Z\u00fcrich", "Gen\u00e8ve"),
+     {"role": "assistant", "content": "Rain."}],
+    [{"role": "user", "content": "Dry?"}, *calls("Bern"), {"role": "assistant", "content": "No."},
+     {"role": "user", "content": "And there?"}, *calls("Basel"), {"role": "assistant", "content": "No, too."}],
 ]
 
 
@@ -132,32 +157,98 @@ def template():
     return "".join(json.loads(line[line.index('"'):line.rindex('"') + 1]) for line in lines)
 
 
-def make_chat_masks(root, tokenizer_folder):
+def control_template(version):
+    """What mistral-common's v2 and v3 write of a finished conversation, told from its documents of the formats. No space follows a
+    control piece: the tokenizer puts one before each text."""
+    recent = "message_index > ns.last" if version == 2 else "true"  # v2 forgets calls and results once the user speaks again
+    call_id = "" if version == 2 else """ + ', "id": ' + call['id'] | tojson"""
+    result = ("[{'name': message['name'], 'content': message['content']}]" if version == 2 else
+              "{'content': message['content'], 'call_id': message['tool_call_id']}")
+    return "".join(line.strip() for line in f"""{{{{ bos_token }}}}{{% set ns = namespace(system='', last=0) %}}
+        {{% for message in messages %}}
+        {{% if message['role'] == 'system' %}}{{% set ns.system = ns.system + message['content'] + '\\n\\n' %}}{{% endif %}}
+        {{% if message['role'] == 'user' %}}{{% set ns.last = loop.index0 %}}{{% endif %}}
+        {{% endfor %}}
+        {{% for message in messages %}}{{% set message_index = loop.index0 %}}
+        {{% if message['role'] == 'user' %}}{{% set is_last = message_index == ns.last %}}
+        {{% if is_last and tools %}}{{{{ '[AVAILABLE_TOOLS]' + tools | tojson + '[/AVAILABLE_TOOLS]' }}}}{{% endif %}}
+        {{{{ '[INST]' + (ns.system if is_last else '') + message['content'] + '[/INST]' }}}}
+        {{% elif message['role'] == 'tool' %}}
+        {{% if {recent} %}}{{{{ '[TOOL_RESULTS]' + {result} | tojson + '[/TOOL_RESULTS]' }}}}{{% endif %}}
+        {{% elif message['tool_calls'] %}}{{% if {recent} %}}{{% generation %}}{{{{ '[TOOL_CALLS][' }}}}
+        {{% for call in message['tool_calls'] %}}{{{{ '{{"name": ' + call['function']['name'] | tojson + ', "arguments": ' +
+ call['function']['arguments'] | tojson{call_id} + '}}' + ('' if loop.last else ', ') }}}}{{% endfor %}}
+        {{{{ ']' + eos_token }}}}{{% endgeneration %}}{{% endif %}}
+        {{% elif message['role'] == 'assistant' %}}
+        {{% generation %}}{{{{ message['content'].rstrip(' ') + eos_token }}}}{{% endgeneration %}}
+        {{% endif %}}{{% endfor %}}""".splitlines())
+
+
+def masked_chats(tokenizer, chat_template, version, chats, tools):
+    masked = []
+    for messages in chats:
+        out = tokenizer.apply_chat_template(messages, tools=tools, chat_template=chat_template, tokenize=True, return_dict=True,
+                                            return_assistant_tokens_mask=True)
+        masked.append({"version": version, "messages": messages} | ({"tools": tools} if tools else {}) |
+                      {"ids": out["input_ids"], "mask": out["assistant_masks"]})
+    return masked
+
+
+def make_chat_masks(root, tokenizer_folder, mistral):
     folder = root / "chat_masks"
     folder.mkdir(exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    texts = [[{"role": role, "content": content} for role, content in chat] for chat in CHATS]
+    chats = masked_chats(tokenizer, template(), 1, texts, None)
+    first = len(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": CONTROLS})
+    assert tokenizer.convert_tokens_to_ids(CONTROLS) == list(range(first, first + len(CONTROLS)))
+    # In v2 and v3 a user's "[INST]" is text here, but a control piece to a tokenizer that sees one string.
+    texts = [chat for chat in texts if not any(mark in message["content"] for message in chat for mark in CONTROLS)]
+    for version in (2, 3):
+        chats += masked_chats(tokenizer, control_template(version), version, texts, None)
+        chats += masked_chats(tokenizer, control_template(version), version, TOOL_CHATS, TOOLS)
+    write_chats(folder / "chats.json", chats)
+    files = ["chats.json"]
+    if mistral is not None:
+        write_chats(folder / "mistral.json", mistral_chats(mistral, texts))
+        files.append("mistral.json")
+    return {"tokenizer": "models/nano; mistral.json: Mistral's own, of which it holds ids only", "chats": len(chats), "files": files}
+
+
+def mistral_chats(folder, texts):
+    """Of Mistral's published tokenizers, *.model.v1 to *.model.v3."""
     chats = []
-    for chat in CHATS:
-        messages = [{"role": role, "content": content} for role, content in chat]
-        out = tokenizer.apply_chat_template(messages, chat_template=template(), tokenize=True, return_dict=True,
-                                            return_assistant_tokens_mask=True)
-        chats.append({"messages": messages, "ids": out["input_ids"], "mask": out["assistant_masks"]})
-    (folder / "chats.json").write_text(json.dumps(chats, indent=1) + "\n", encoding="utf-8")
-    return {"tokenizer": "models/nano", "chats": len(chats), "files": ["chats.json"]}
+    for version in (1, 2, 3):
+        with tempfile.TemporaryDirectory() as copy:
+            shutil.copy(next(folder.glob(f"*.model.v{version}")), pathlib.Path(copy) / "tokenizer.model")
+            tokenizer = LlamaTokenizer.from_pretrained(copy)
+        chat_template = template() if version == 1 else control_template(version)
+        chats += masked_chats(tokenizer, chat_template, version, texts, None)
+        if version > 1:
+            chats += masked_chats(tokenizer, chat_template, version, TOOL_CHATS, TOOLS)
+    return chats
+
+
+def write_chats(path, chats):
+    """A chat a line."""
+    lines = ",\n  ".join(json.dumps(chat) for chat in chats)
+    path.write_text(f'{{"controls": {json.dumps(CONTROLS)},\n "chats": [\n  {lines}]}}\n', encoding="utf-8")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tokenizer", type=pathlib.Path, help="nano as a Hugging Face folder")
+    parser.add_argument("--mistral", type=pathlib.Path, help="Mistral's tokenizers (*.model.v1 to v3); reading them needs protobuf")
     parser.add_argument("--out", type=pathlib.Path, default=REPOSITORY / "tests" / "goldens")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    entries = {"preferences": make_preferences(arguments.out), "chat_masks": make_chat_masks(arguments.out, arguments.tokenizer)}
+    entries = {"preferences": make_preferences(arguments.out), "chat_masks": make_chat_masks(arguments.out, arguments.tokenizer, arguments.mistral)}
     packages = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "safetensors")}
     path = arguments.out / "manifest.json"
     manifest = json.loads(path.read_text())
     for name, entry in entries.items():
-        manifest["cases"][name] = {"command": "python tools/make_align_goldens.py FOLDER", "packages": packages} | entry
+        manifest["cases"][name] = {"command": "python tools/make_align_goldens.py FOLDER --mistral FOLDER", "packages": packages} | entry
     path.write_text(json.dumps(manifest, indent=1) + "\n")
 
 

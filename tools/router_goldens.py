@@ -19,7 +19,7 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 import make_goldens as goldens
 
 SEED, STEP = 11, 1  # of the draws
-JITTER_SITE, NOISE_SITE = 4, 5
+JITTER_SITE, NOISE_SITE, LOT_SITE = 4, 5, 6
 CASES = {
     "switch": dict(k=1, softmax="all", capacity=1.0, jitter=0.1, balance=0.05, form="switch", z=0.01),
     "noisy": dict(k=2, softmax="chosen", noise=0.01, importance=0.1, load=0.1),
@@ -27,6 +27,7 @@ CASES = {
     "busy": dict(k=2, softmax="all", capacity=0.9, jitter=0.2, noise=0.1, balance=0.05, form="hf", importance=0.1,
                  load=0.2, z=0.01, padded=True),
     "held": dict(k=2, softmax="chosen", balance=0.05, form="switch", anchor=0.5, padded=True),
+    "lots": dict(k=2, softmax="chosen", capacity=0.75, lots=True, balance=0.5, form="gshard", jitter=0.1),
 }
 
 
@@ -65,19 +66,23 @@ def normals(rows, cols, layer):
     return out
 
 
+def lots(rows, layer):
+    return torch.tensor([philox(SEED, stream(layer, LOT_SITE), row)[0] >> 8 for row in range(rows)]).double() * 2.0 ** -24
+
+
 # --- The router ---------------------------------------------------------------------------------------------------
 
-def kept_choices(experts, num_experts, factor):
-    """[rows, k] which choices find room: first choices of all rows, then second ones."""
+def kept_choices(experts, num_experts, factor, wins):
+    """[rows, k] which choices run: those that win and find room, first choices of all rows, then second ones."""
     rows, k = experts.shape
-    kept = torch.ones(rows, k, dtype=torch.bool)
+    kept = wins.clone()
     if not factor:
         return kept
     room = [math.ceil(factor * rows * k / num_experts)] * num_experts
     for choice in range(k):
         for row in range(rows):
             expert = int(experts[row, choice])
-            kept[row, choice] = room[expert] > 0
+            kept[row, choice] &= room[expert] > 0
             room[expert] -= bool(kept[row, choice])
     return kept
 
@@ -110,14 +115,17 @@ def mixture(w, config, case, layer, x):
         experts = case["experts"][layer].long()
         top = probs.gather(1, experts)
     gates = top if case["softmax"] == "all" else top / top.sum(-1, keepdim=True)
-    kept = kept_choices(experts, count, case.get("capacity"))
+    wins = torch.ones_like(experts, dtype=torch.bool)
+    if "lots" in case:
+        wins[:, 1] = 2 * gates[:, 1] / gates.sum(-1) > lots(len(x), layer)
+    kept = kept_choices(experts, count, case.get("capacity"), wins)
     y = torch.zeros_like(x)
     for m in range(count):
         row, slot = torch.where((experts == m) & kept)
         parts = (w[f"block_sparse_moe.experts.{m}.{part}.weight"] for part in ("w1", "w2", "w3"))
         y = y.index_add(0, row, goldens.swiglu(x[row], *parts) * gates[row, slot, None])
     load = smooth_load(clean, noisy, deviation, experts) if "noise" in case else None
-    return y, dict(noisy=noisy, probs=probs, experts=experts, gates=gates, kept=kept, load=load)
+    return y, dict(noisy=noisy, probs=probs, experts=experts, gates=gates, dropped=wins & ~kept, load=load)
 
 
 def router_losses(case, layers, count, counted):
@@ -198,7 +206,7 @@ def router_case(config, weights, case, first_seed):
     else:
         raise SystemExit("no seed keeps the routing clear of ties")
     loss.backward()
-    dropped = torch.stack([(~r["kept"]).double().mean() for r in layers])
+    dropped = torch.stack([r["dropped"].double().mean() for r in layers])
     assert (dropped > 0).all() == ("capacity" in case)
     stored = {"ids": ids, "counted": counted.to(torch.uint8), "loss": loss.detach(), "cross_entropy": entropy.detach(),
               "drop_rate": dropped} | noise | held | {name: value.detach().double() for name, value in parts.items()}

@@ -53,7 +53,7 @@ void CheckPrecision(const BaseModel& base, const TuneConfig& config) {
 
 std::unique_ptr<Trainer> MakeTrainer(const BaseModel& base, const TuneConfig& config,
                                      Device& device, BackwardOps& ops) {
-  if (config.lora.rank == 0 && !base.adapters()) {
+  if (!config.trains_adapters()) {
     auto trainer = std::make_unique<Trainer>(base.config(), config.optimiser, device, ops);
     base.CopyWeights(trainer->weights());
     return trainer;

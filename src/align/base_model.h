@@ -44,8 +44,9 @@ class BaseModel {
   std::string chat_template_;
 };
 
-// A trainer of all weights of the base, as they are, or of adapters beside them: new ones, or those
-// of config.lora_from. Throws Error where the configuration asks for what this base cannot give.
+// `base`: opened with config.lora_from. A trainer of all weights of the base, as they are, or of
+// adapters beside them: new ones, or those of config.lora_from. Throws Error where the
+// configuration asks for what this base cannot give.
 std::unique_ptr<Trainer> MakeTrainer(const BaseModel& base, const TuneConfig& config,
                                      Device& device, BackwardOps& ops);
 

@@ -99,7 +99,7 @@ bool Train(const DpoConfig& config, const RunControl& options, const BaseModel& 
            const std::vector<ReferencePair>& references, Trainer& trainer, Device& device) {
   DpoTask task(config, Refer(train, valid, references));
   task.RememberRouting(trainer);
-  HeldTask held(task, config, base.beginning(), device);
+  HeldTask held(task, config, base.beginning(), trainer.device());
   if (!Run(trainer, held, config, base.run_text(), options, device.threads())) return false;
   task.drift().Report(trainer, options.out + "/router-drift.json");
   return true;
@@ -135,7 +135,7 @@ bool Dpo(const DpoConfig& config, const RunControl& options, Device& device, Bac
         const std::span<const Pair* const> all = pairs;
         return ScorePairs(*trainer,
                           all.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
-                          config.micro_tokens);
+                          config.rows_at_once());
       },
       options.stop);
   if (!references) return false;

@@ -10,8 +10,6 @@
 namespace cadre {
 namespace {
 
-constexpr int64_t kDriftRows = 8192;
-
 std::vector<Mixture::Source> MixtureSources(const std::vector<DpoTask::Source>& sources) {
   std::vector<Mixture::Source> mixed;
   for (const auto& source : sources) {
@@ -74,12 +72,13 @@ std::span<const ReferredPair> DpoTask::Measured(const Source& source) const {
 
 void DpoTask::RememberRouting(Trainer& trainer) {
   std::vector<TrainingBatch> batches;
-  BatchPacker packer(batches, config_.micro_tokens);
+  BatchPacker packer(batches, config_.rows_at_once());
+  const int64_t most = DriftRows(trainer.model().config);
   int64_t rows = 0;
   const auto add = [&](std::span<const ReferredPair> pairs) {
     for (const auto& pair : pairs) {
       rows += pair.pair->rows();
-      if (rows > kDriftRows) return;
+      if (rows > most) return;
       AddPair(pair, packer.WithRoom(pair.pair->rows()));
     }
   };
@@ -163,7 +162,7 @@ std::optional<Validation> DpoTask::Validate(Trainer& trainer, bool /*is_last*/) 
       batch.Clear();
     };
     for (const auto& pair : Measured(source)) {
-      if (std::ssize(batch.ids) + pair.pair->rows() > config_.micro_tokens) flush();
+      if (std::ssize(batch.ids) + pair.pair->rows() > config_.rows_at_once()) flush();
       AddPair(pair, batch);
     }
     flush();

@@ -39,7 +39,7 @@ TEST(BaseRouting, IsWhatTheModelSaysWhenItRuns) {
         seen.probs.insert(seen.probs.end(), probs.begin(), probs.end());
       }
     };
-    run.trainer.TokenLosses(batch, &observer);
+    run.trainer.ObserveRouting(batch, observer);
     routing.Fill(batch);
     EXPECT_EQ(batch.routing.experts, seen.experts);
     EXPECT_EQ(batch.routing.probs, seen.probs);

@@ -8,6 +8,12 @@
 
 namespace cadre {
 
+int64_t DriftRows(const ModelConfig& config) {
+  constexpr int64_t kFewest = 512, kMost = 8192;
+  constexpr int64_t kMultiplications = int64_t{1} << 42;
+  return std::clamp(kMultiplications / config.ActiveParameters(), kFewest, kMost);
+}
+
 RouterDrift::RouterDrift(Trainer& trainer, std::vector<TrainingBatch> batches)
     : batches_(std::move(batches)), before_(Choices(trainer)) {}
 
@@ -23,7 +29,7 @@ std::vector<std::vector<int32_t>> RouterDrift::Choices(Trainer& trainer) const {
       std::sort(chosen.end() - std::ssize(row), chosen.end());
     }
   };
-  for (const auto& batch : batches_) trainer.TokenLosses(batch, &observer);
+  for (const auto& batch : batches_) trainer.ObserveRouting(batch, observer);
   return choices;
 }
 

@@ -9,6 +9,10 @@
 
 namespace cadre {
 
+// How many rows tell enough: fewer for a large model, so that measuring takes seconds, not the time
+// of many steps.
+int64_t DriftRows(const ModelConfig& config);
+
 class RouterDrift {
  public:
   // Remembers what the trainer's present weights choose for the batches' rows.

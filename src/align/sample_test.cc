@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
+#include <map>
 
 #include "align/message_json.h"
 #include "align/testing.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "engine/open.h"
+#include "text/testing.h"
 
 namespace cadre {
 namespace {
@@ -20,6 +23,7 @@ using align_testing::SmallText;
 using align_testing::SmallTokenizer;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 
 std::string SourcePath(const std::string& path) {
   return std::string(std::getenv("CADRE_SOURCE_DIR")) + "/" + path;
@@ -36,19 +40,54 @@ std::string Learnt(const Sample& sample) {
   return text;
 }
 
-TEST(EncodeSample, HasTheIdsAndMasksOfTransformers) {
-  const MappedFile file(SourcePath("tests/goldens/chat_masks/chats.json"));
-  const OrderedJson chats = ParseOrderedJson(file.text(), file.path());
-  TextSource source = OpenText(SourcePath("models/nano/nano.gguf"));
-  const Tokenizer tokenizer(std::move(source.vocabulary), source.file);
-  ASSERT_GE(chats.size(), 5u);
-  for (const auto& chat : chats) {
+OrderedJson OpenGolden(const std::string& name) {
+  const MappedFile file(SourcePath("tests/goldens/chat_masks/" + name));
+  return ParseOrderedJson(file.text(), file.path());
+}
+
+using TokenizerOf = std::function<const Tokenizer&(ChatVersion)>;
+
+// Every chat of the golden; returns how many there are of each version.
+std::map<ChatVersion, int> ExpectIdsAndMasks(const OrderedJson& golden,
+                                             const TokenizerOf& tokenizer_of) {
+  std::map<ChatVersion, int> seen;
+  for (const auto& chat : golden.at("chats")) {
     DataLine line;
     line.messages = ParseDataMessages(chat.at("messages"), "messages");
-    const Sample sample = EncodeSample(line, {tokenizer, ChatVersion::kV1}, "test");
+    if (chat.contains("tools")) line.tools = ParseDataTools(chat.at("tools"), "tools");
+    const auto version = static_cast<ChatVersion>(chat.at("version").get<int>());
+    const Sample sample = EncodeSample(line, {tokenizer_of(version), version}, "test");
     EXPECT_EQ(sample.tokens, chat.at("ids").get<std::vector<int32_t>>()) << chat.dump();
     EXPECT_EQ(sample.trained, chat.at("mask").get<std::vector<uint8_t>>()) << chat.dump();
+    ++seen[version];
   }
+  return seen;
+}
+
+TEST(EncodeSample, HasTheIdsAndMasksOfTransformers) {
+  const OrderedJson golden = OpenGolden("chats.json");
+  TextSource source = OpenText(SourcePath("models/nano/nano.gguf"));
+  const Tokenizer plain(source.vocabulary, source.file);
+  for (const auto& name : golden.at("controls"))
+    source.vocabulary.pieces.push_back({name, 0, PieceType::kControl});
+  const Tokenizer with_controls(std::move(source.vocabulary), source.file);
+  const auto seen = ExpectIdsAndMasks(golden, [&](ChatVersion version) -> const Tokenizer& {
+    return version == ChatVersion::kV1 ? plain : with_controls;
+  });
+  EXPECT_THAT(seen, ElementsAre(Pair(ChatVersion::kV1, 5), Pair(ChatVersion::kV2, 7),
+                                Pair(ChatVersion::kV3, 7)));
+}
+
+TEST(EncodeSample, HasTheIdsAndMasksOfTransformersWithMistralsTokenizers) {
+  if (!testing::TokenizerFolder()) GTEST_SKIP() << "CADRE_TEST_DATA is not set";
+  std::map<ChatVersion, Tokenizer> tokenizers;
+  for (const auto version : {ChatVersion::kV1, ChatVersion::kV2, ChatVersion::kV3})
+    tokenizers.emplace(version, testing::PublishedTokenizer(static_cast<int>(version)));
+  const auto seen = ExpectIdsAndMasks(
+      OpenGolden("mistral.json"),
+      [&](ChatVersion version) -> const Tokenizer& { return tokenizers.at(version); });
+  EXPECT_THAT(seen, ElementsAre(Pair(ChatVersion::kV1, 4), Pair(ChatVersion::kV2, 7),
+                                Pair(ChatVersion::kV3, 7)));
 }
 
 TEST(EncodeSample, LearnsAnswersWithTheirEnd) {

@@ -21,7 +21,7 @@ bool Sft(const SftConfig& config, const RunControl& options, Device& device, Bac
   SftTask task(config, train, valid);
   const auto trainer = MakeTrainer(base, config, device, ops);
   task.RememberRouting(*trainer);
-  HeldTask held(task, config, base.beginning(), device);
+  HeldTask held(task, config, base.beginning(), trainer->device());
   if (!Run(*trainer, held, config, base.run_text(), options, device.threads())) return false;
   task.drift().Report(*trainer, options.out + "/router-drift.json");
   return true;

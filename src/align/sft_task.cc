@@ -8,8 +8,6 @@
 namespace cadre {
 namespace {
 
-constexpr int64_t kDriftRows = 8192;
-
 std::vector<Mixture::Source> MixtureSources(const std::vector<InstructionSource>& sources) {
   std::vector<Mixture::Source> mixed;
   for (const auto& source : sources) {
@@ -31,17 +29,18 @@ SftTask::SftTask(const SftConfig& config, const std::vector<InstructionSource>& 
 
 void SftTask::RememberRouting(Trainer& trainer) {
   std::vector<TrainingBatch> batches;
-  BatchPacker packer(batches, config_.micro_tokens);
+  BatchPacker packer(batches, config_.rows_at_once());
+  const int64_t most = DriftRows(trainer.model().config);
   int64_t rows = 0;
-  const auto add = [&](const SampleSet& samples, int64_t most) {
-    for (int64_t i = 0, own = 0; i < samples.size() && own + samples.rows(i) <= most; ++i) {
+  const auto add = [&](const SampleSet& samples, int64_t room) {
+    for (int64_t i = 0, own = 0; i < samples.size() && own + samples.rows(i) <= room; ++i) {
       packer.WithRoom(samples.rows(i)).AddSequence(samples.tokens(i), samples.trained(i));
       own += samples.rows(i);
       rows += samples.rows(i);
     }
   };
-  for (const auto& group : groups_) add(*group.samples, kDriftRows / std::ssize(groups_));
-  if (rows == 0) add(train_.front().train, kDriftRows);
+  for (const auto& group : groups_) add(*group.samples, most / std::ssize(groups_));
+  if (rows == 0) add(train_.front().train, most);
   packer.Finish();
   drift_ = std::make_unique<RouterDrift>(trainer, std::move(batches));
 }
@@ -109,7 +108,7 @@ OrderedJson SftTask::ValidateGroup(Trainer& trainer, const Group& group, double&
     batch.Clear();
   };
   for (int64_t i = 0; i < most; ++i) {
-    if (std::ssize(batch.ids) + samples.rows(i) > config_.micro_tokens) flush();
+    if (std::ssize(batch.ids) + samples.rows(i) > config_.rows_at_once()) flush();
     batch.AddSequence(samples.tokens(i), samples.trained(i));
   }
   flush();

@@ -183,7 +183,6 @@ void Finish(TuneConfig& c, const std::string& name) {
   FinishSchedule(c, name);
   c.optimiser.dropout.seed = c.seed;
   const Json given = ParseJson(c.given, name);
-  const bool adapters = c.lora.rank > 0 || !c.lora_from.empty();
   if (c.lora.rank > 0 && !c.lora_from.empty())
     throw Error("{}: lora.from brings adapters along, lora.rank makes new ones: choose one", name);
   for (const char* key : {"lora.alpha", "lora.rank_stabilised", "lora.matrices"}) {
@@ -191,7 +190,7 @@ void Finish(TuneConfig& c, const std::string& name) {
       throw Error("{}: {} is for new adapters, but lora.rank is 0", name, key);
   }
   // Adapters take about ten times the rate of whole weights.
-  if (adapters && !given.contains("train.lr")) c.schedule.peak *= 10;
+  if (c.trains_adapters() && !given.contains("train.lr")) c.schedule.peak *= 10;
   if (c.model.empty()) throw Error("{}: model names no model to start from", name);
   CheckSources(c.train, "data.train", name);
   if (!c.valid.empty()) CheckSources(c.valid, "data.valid", name);

@@ -1,6 +1,7 @@
 // What `cadre sft` and `cadre dpo` are told. Keys, settings and refusals as in train/config_keys.h.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,11 +27,17 @@ struct TuneConfig : RunConfig {
   bool replay_routing = false;     // train with the experts that the model before chooses
   int64_t micro_tokens = 8192;     // rows that run at once, unless one sequence (or pair) is longer
   int64_t validate_samples = 200;  // of each source; 0: all
+
+  // Rather than all weights.
+  bool trains_adapters() const { return lora.rank > 0 || !lora_from.empty(); }
 };
 
 struct SftConfig : TuneConfig {
   int64_t batch_tokens = 4096;
   int64_t segment_tokens = 512;
+
+  // Of a pass forward; measuring takes no more memory than a step.
+  int64_t rows_at_once() const { return std::min(micro_tokens, batch_tokens); }
 };
 
 // What is left of a pair that is too long.
@@ -46,6 +53,11 @@ struct DpoConfig : TuneConfig {
   PairLimits limits;
   PreferenceConfig preference;
   std::string reference_cache;  // a path; empty: in the folder of the run
+
+  // As SftConfig's, of pairs at their longest.
+  int64_t rows_at_once() const {
+    return std::min(micro_tokens, 2 * batch_pairs * limits.max_tokens);
+  }
 };
 
 SftConfig ParseSftConfig(const Json& json, const std::vector<std::string>& settings,

@@ -19,6 +19,7 @@ void AddPerplexityCommand(CLI::App& app);
 void AddEvalCommand(CLI::App& app);
 void AddImatrixCommand(CLI::App& app);
 void AddBenchCommand(CLI::App& app);
+void AddPlanCommand(CLI::App& app);
 void AddTrainCommand(CLI::App& app);
 void AddSftCommand(CLI::App& app);
 void AddDpoCommand(CLI::App& app);

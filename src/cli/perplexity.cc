@@ -121,9 +121,11 @@ void Run(const PerplexityCommand& command) {
   progress.reset();
   if (Interrupt::flag()) throw Error("{}: stopped", command.model);
   const int64_t window = std::min(options.context, std::ssize(ids));
-  if (session.has_budget()) log::info("{}", ToText(session.experts().stats()));
-  if (command.json) return PrintJson(ToJson(result, window, reference.has_value()));
-  Print(ToText(result, window, reference.has_value()));
+  if (session.has_budget()) LogFetching(session.experts().stats());
+  if (!command.json) return Print(ToText(result, window, reference.has_value()));
+  OrderedJson json = ToJson(result, window, reference.has_value());
+  if (session.has_budget()) json["experts"] = ToJson(session.experts().stats());
+  PrintJson(json);
 }
 
 }  // namespace

@@ -20,6 +20,9 @@ namespace {
 constexpr int64_t kTokenChunk = 64;
 constexpr int64_t kColumnChunk = 64;
 constexpr int64_t kValueChunk = 16384;
+// Rows of a stored weight that are decoded at once: a multiple of the blocks that Gemm cuts its
+// sums at.
+constexpr int64_t kSlabRows = 2 * Gemm::kDepth;
 
 const BackwardKernels& BackwardKernelsOf(Isa isa) {
   CADRE_CHECK(HasIsa(isa));
@@ -100,18 +103,23 @@ class CpuBackward final : public BackwardOps {
     if (!d_w.empty()) gemm_.Product({d_out, true}, {x}, Into::kSum, d_w);
   }
 
-  void MatMul(Mat<const float> x, Mat<const float> w, Mat<float> out) override {
+  void MatMul(Mat<const float> x, const Weight& w, Mat<float> out) override {
     CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
-    gemm_.Product({x}, {w, true}, Into::kFresh, out);
+    const int64_t slab = w.type == DType::kF32 ? w.rows : kSlabRows;
+    for (int64_t begin = 0; begin < w.rows; begin += slab) {
+      const int64_t rows = std::min(slab, w.rows - begin);
+      gemm_.Product({x}, {Decoded(w, begin, rows), true}, Into::kFresh,
+                    {out.data + begin, out.rows, rows, out.stride});
+    }
+    if (w.low_rank != nullptr) AddLowRank(x, *w.low_rank, out);
   }
 
-  // Decodes slabs of rows. Their length is a multiple of the blocks that Gemm cuts its sums at; the
-  // sums of a HalfGemm are not cut.
+  // The sums of a HalfGemm are not cut, so its weights are decoded whole.
   void MatMulInputBackward(const Weight& w, Mat<const float> d_out, ActivationType activation,
                            Into into, Mat<float> d_x) override {
     CADRE_CHECK(d_out.rows == d_x.rows && d_out.cols == w.rows && d_x.cols == w.cols);
     const bool halves = activation == ActivationType::kBF16;
-    const int64_t slab = halves ? w.rows : std::min(w.rows, 2 * Gemm::kDepth);
+    const int64_t slab = halves ? w.rows : kSlabRows;
     for (int64_t begin = 0; begin < w.rows; begin += slab) {
       const int64_t rows = std::min(slab, w.rows - begin);
       const Mat<const float> part = Decoded(w, begin, rows);
@@ -265,6 +273,14 @@ class CpuBackward final : public BackwardOps {
   }
 
  private:
+  void AddLowRank(Mat<const float> x, const LowRank& low_rank, Mat<float> out) {
+    hidden_.Reserve(x.rows * low_rank.rank());
+    const Mat<float> hidden = hidden_.AsMat(x.rows, low_rank.rank());
+    gemm_.Product({x}, {Decoded(low_rank.down, 0, low_rank.down.rows), true}, Into::kFresh, hidden);
+    for (int64_t i = 0; i < hidden.rows * hidden.cols; ++i) hidden.data[i] *= low_rank.scale;
+    gemm_.Product({hidden}, {Decoded(low_rank.up, 0, low_rank.up.rows), true}, Into::kSum, out);
+  }
+
   static void CheckAttention(Mat<const float> q, Mat<const float> k, Mat<const float> v,
                              int64_t num_heads, int64_t window, const KvShape& shape) {
     CADRE_CHECK(num_heads > 0 && num_heads % shape.num_kv_heads == 0 && window >= 0);
@@ -296,6 +312,7 @@ class CpuBackward final : public BackwardOps {
   Buffer<double> chunk_sums_;
   RopeAngles angles_;
   Buffer<float> decoded_;  // of a weight that is not float32
+  Buffer<float> hidden_;   // between the two factors of a low-rank product
   std::vector<int32_t> ids_;
   Buffer<float> heads_;  // each thread's
 };

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "ops/backward_test_cases.h"
@@ -199,6 +200,40 @@ TEST_P(CpuBackward, MatMulInputHasTheBitsOfTheDecodedWeight) {
                                  View(expected, tokens, 256), {});
         EXPECT_EQ(d_x, expected) << Info(type).name << " of " << tokens << " tokens";
       }
+    }
+  }
+}
+
+// Also of weights in slabs, and with what is added to them.
+TEST_P(CpuBackward, ForwardMatMulAgreesForEveryStoredType) {
+  const TestLowRank added(1100, 256, 3, 5);
+  for (const DType type : {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K}) {
+    TestWeight w(type, 1100, 256, 1);
+    for (const LowRank* low_rank : {static_cast<const LowRank*>(nullptr), &added.low_rank}) {
+      w.weight.low_rank = low_rank;
+      const auto x = NormalValues(20 * 256, 2);
+      const auto run = [&](BackwardOps& ops) {
+        std::vector<float> out(20 * 1100, std::nanf(""));
+        ops.MatMul({x.data(), 20, 256}, w.weight, View(out, 20, 1100));
+        return Outputs{out};
+      };
+      const auto magnitudes = Magnitudes(x), weights = Magnitudes(w.values);
+      Expect(run, [&](size_t, size_t i) {
+        double sum = 0;
+        for (size_t k = 0; k < 256; ++k) {
+          double weight = double{weights[i % 1100 * 256 + k]};
+          for (size_t r = 0; low_rank != nullptr && r < 3; ++r)
+            weight += 1.5 * std::abs(double{added.up.values[i % 1100 * 3 + r]} *
+                                     double{added.down.values[r * 256 + k]});
+          sum += double{magnitudes[i / 1100 * 256 + k]} * weight;
+        }
+        return 270 * kU * sum;  // 256 and 3 terms, and a few roundings between
+      });
+      std::vector<float> few(3 * 1100);
+      one_ops_->MatMul({x.data(), 3, 256}, w.weight, View(few, 3, 1100));
+      const auto all = run(*one_ops_)[0];
+      EXPECT_EQ(few, std::vector<float>(all.begin(), all.begin() + 3300))
+          << "rows depend on others";
     }
   }
 }

@@ -28,6 +28,7 @@ struct LayerActivations {
   Mat<float> noise_raw;      // [R, E] router_in W_noise^T; empty without noise, as the next
   Mat<float> noise;          // [R, E] the standard normal draws
   Routing routing;           // R rows
+  std::vector<float> lots;   // [R] of second choices; empty where all run
   DispatchPlan plan;
   Mat<float> gathered;    // [C, d] ffn_h, a row per choice
   Mat<float> gate;        // [C, f] gathered w1^T

@@ -29,6 +29,7 @@ struct RouterConfig {
   float jitter = 0;  // the router reads its input times U(1 - jitter, 1 + jitter), elementwise
   bool noise = false;  // N(0, 1) * (softplus(x W_noise) + noise_floor) is added to the logits
   float noise_floor = 0.01f;
+  bool second_by_lot = false;  // of top_k 2: second choices run by chance (model/router_noise.h)
 
   // A dense model has no router weight; its one expert takes every token with gate 1.
   bool dense() const { return num_experts == 1; }

@@ -2,9 +2,12 @@
 
 #include <cmath>
 
+#include "model/router_noise.h"
+
 namespace cadre {
 
-void PlanDispatch(const Routing& routing, const RouterConfig& config, DispatchPlan& plan) {
+void PlanDispatch(const Routing& routing, const RouterConfig& config, DispatchPlan& plan,
+                  std::span<const float> lots) {
   const int64_t tokens = routing.experts.rows;
   const int64_t top_k = routing.experts.cols;
   const auto num_experts = static_cast<size_t>(config.num_experts);
@@ -26,6 +29,9 @@ void PlanDispatch(const Routing& routing, const RouterConfig& config, DispatchPl
     for (int64_t t = 0; t < tokens; ++t) {
       const int32_t expert = routing.experts.row(t)[c];
       if (expert < 0) continue;
+      if (c == 1 && !lots.empty() &&
+          !SecondWins(routing.gates.row_span(t), lots[static_cast<size_t>(t)]))
+        continue;
       int64_t& count = plan.expert_begin[static_cast<size_t>(expert) + 1];
       if (count == capacity) {
         ++plan.dropped;

@@ -17,7 +17,7 @@ struct DispatchPlan {
       expert_begin;             // [E + 1] expert e has rows [expert_begin[e], expert_begin[e + 1])
   std::vector<int32_t> active;  // experts that have rows, in the order in which they are to run
   std::vector<int32_t> token_of_row;   // [C]
-  std::vector<int32_t> row_of_choice;  // [T, k]; -1: unused or dropped
+  std::vector<int32_t> row_of_choice;  // [T, k]; -1: unused, dropped or lost by lot
   int64_t tokens = 0;
   int64_t top_k = 0;
   int64_t dropped = 0;  // choices that found their expert full
@@ -29,7 +29,9 @@ struct DispatchPlan {
 };
 
 // Applies capacity: first choices of all tokens claim places before any second choice does, then
-// token order decides.
-void PlanDispatch(const Routing& routing, const RouterConfig& config, DispatchPlan& plan);
+// token order decides. lots: [T] of second choices (model/router_noise.h), which, where they lose,
+// run nowhere and take no place; empty: all run.
+void PlanDispatch(const Routing& routing, const RouterConfig& config, DispatchPlan& plan,
+                  std::span<const float> lots = {});
 
 }  // namespace cadre

@@ -38,6 +38,21 @@ TEST(PlanDispatch, SortsRowsByExpertThenChoiceThenToken) {
   EXPECT_EQ(plan.dropped, 0);
 }
 
+// Capacity ceil(1 * 4 * 2 / 4) = 2. Shares of the second gates: 1/2, 1/5, 1/5, 1/2.
+TEST(PlanDispatch, LeavesOutSecondChoicesThatLose) {
+  const RouterConfig config = {.num_experts = 4, .top_k = 2, .capacity_factor = 1};
+  Routing routing = Choices({{0, 3}, {1, 3}, {0, 3}, {1, 3}}, config);
+  const std::vector<float> gates = {.5f, .5f, .8f, .2f, .4f, .1f, .3f, .3f};
+  std::copy(gates.begin(), gates.end(), routing.gates.data);
+  DispatchPlan plan;
+  PlanDispatch(routing, config, plan, std::vector<float>{.99f, .39f, .41f, .99f});
+  EXPECT_EQ(plan.row_of_choice, (std::vector<int32_t>{0, 4, 2, 5, 1, -1, 3, -1}));
+  EXPECT_EQ(plan.dropped, 1);  // the last, which won but found no place; the third took none
+  PlanDispatch(routing, config, plan, std::vector<float>{.99f, .41f, .41f, .99f});
+  EXPECT_EQ(plan.row_of_choice, (std::vector<int32_t>{0, 4, 2, -1, 1, -1, 3, 5}));
+  EXPECT_EQ(plan.dropped, 0);
+}
+
 TEST(PlanDispatch, NamesTheExpertsThatHaveRows) {
   const auto plan = Plan({{3, 0}, {3, -1}}, {.num_experts = 5, .top_k = 2});
   EXPECT_EQ(plan.active, (std::vector<int32_t>{0, 3}));

@@ -32,14 +32,14 @@ struct Batch {
 using RoutingObserver = std::function<void(int64_t layer, const Routing& routing)>;
 
 // Training's dropout; masks are a function of seed, step and layer (ops/dropout.h), and so are the
-// router's jitter and noise, which the model's RouterConfig turns on (model/router_noise.h).
+// router's jitter, noise and lots, which the model's RouterConfig turns on (model/router_noise.h).
 struct DropoutSettings {
   float rate = 0;  // of the embedding and of what attention and MoE add to the residual stream
   float expert_rate = 0;  // of an expert's hidden activations (Switch section 2.4)
   uint64_t seed = 0;
   uint64_t step = 0;
 
-  enum Site { kEmbedding, kAttention, kMoe, kExpert, kRouterJitter, kRouterNoise };
+  enum Site { kEmbedding, kAttention, kMoe, kExpert, kRouterJitter, kRouterNoise, kRouterLots };
   uint64_t Stream(int64_t layer, Site site) const {
     return (step << 16 | static_cast<uint64_t>(layer) << 4 | static_cast<uint64_t>(site)) + 1;
   }

@@ -37,4 +37,9 @@ void AddRouterNoise(Mat<const float> raw, float floor, uint64_t seed, uint64_t s
   }
 }
 
+void DrawLots(uint64_t seed, uint64_t stream, std::span<float> lots) {
+  for (size_t t = 0; t < lots.size(); ++t)
+    lots[t] = static_cast<float>(Philox(seed, stream, t)[0] >> 8) * 0x1p-24f;  // 24 bits: exact
+}
+
 }  // namespace cadre

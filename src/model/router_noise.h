@@ -1,12 +1,14 @@
-// What training adds to a router so that it explores: jitter on its input, noise on its logits.
-// Both are pure functions of seed, stream (step and layer) and element, so a resumed run draws the
-// same, on any number of threads. Never used to run a model. Source: jitter: Switch, arXiv
-// 2101.03961 section 2.4 and Mesh-TensorFlow (the router's input, not its logits, and not what the
-// experts read); noise: arXiv 1701.06538 section 2.1.
+// What training adds to a router so that it explores: jitter on its input, noise on its logits,
+// lots for second choices. All are pure functions of seed, stream (step and layer) and element, so
+// a resumed run draws the same, on any number of threads. Never used to run a model. Source:
+// jitter: Switch, arXiv 2101.03961 section 2.4 and Mesh-TensorFlow (the router's input, not its
+// logits, and not what the experts read); noise: arXiv 1701.06538 section 2.1; lots: GShard, arXiv
+// 2006.16668 algorithm 1.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
+#include <span>
 
 #include "base/thread_pool.h"
 #include "tensor/mat.h"
@@ -30,5 +32,15 @@ inline double NoiseDeviation(float raw, float floor) {
 // [T, E].
 void AddRouterNoise(Mat<const float> raw, float floor, uint64_t seed, uint64_t stream,
                     Mat<float> draws, Mat<float> logits);
+
+// lots[t] = U(0, 1).
+void DrawLots(uint64_t seed, uint64_t stream, std::span<float> lots);
+
+// Whether a token's second choice runs: with a chance of twice its share of the two gates, so that
+// one as good as the first always does. gates: those of its two choices. One that does not run
+// leaves the first its gate, and its own logit the gradient that this gate passes on.
+inline bool SecondWins(std::span<const float> gates, float lot) {
+  return 2 * gates[1] > lot * (gates[0] + gates[1]);
+}
 
 }  // namespace cadre

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
 namespace cadre {
@@ -79,6 +81,37 @@ TEST(AddRouterNoise, AddsNormalDrawsOfTheDeviation) {
   AddRouterNoise({raw.data(), kRows, kExperts}, 0.01f, 7, 3, {draws.data(), kRows, kExperts},
                  {others.data(), kRows, kExperts});
   EXPECT_NE(others, logits);
+}
+
+TEST(DrawLots, AreUniformAndAFunctionOfSeedStreamAndToken) {
+  std::vector<float> lots(4000), fewer(7), others(7);
+  DrawLots(3, 5, lots);
+  DrawLots(3, 5, fewer);
+  EXPECT_EQ(fewer, std::vector<float>(lots.begin(), lots.begin() + 7));
+  for (const auto& [seed, stream] : {std::pair{4, 5}, std::pair{3, 6}}) {
+    DrawLots(static_cast<uint64_t>(seed), static_cast<uint64_t>(stream), others);
+    EXPECT_NE(others, fewer);
+  }
+  double sum = 0;
+  for (const float lot : lots) {
+    EXPECT_GE(lot, 0);
+    EXPECT_LT(lot, 1);
+    sum += static_cast<double>(lot);
+  }
+  EXPECT_NEAR(sum / 4000, 0.5, 5 * 0.2887 / std::sqrt(4000.0));  // deviation: 1 / sqrt(12)
+}
+
+TEST(SecondWins, WithAChanceOfTwiceItsShare) {
+  std::vector<float> lots(4000);
+  DrawLots(8, 1, lots);
+  // Gates that sum to one, and shares of a softmax over more.
+  for (const auto& gates : {std::vector<float>{.85f, .15f}, std::vector<float>{.17f, .03f}}) {
+    const auto wins =
+        std::count_if(lots.begin(), lots.end(), [&](float lot) { return SecondWins(gates, lot); });
+    EXPECT_NEAR(static_cast<double>(wins) / 4000, 0.3, 5 * 0.4583 / std::sqrt(4000.0));
+  }
+  EXPECT_TRUE(SecondWins(std::vector<float>{.5f, .5f}, 0x1.fffffep-1f));
+  EXPECT_FALSE(SecondWins(std::vector<float>{1, 0}, 0));
 }
 
 }  // namespace

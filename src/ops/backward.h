@@ -52,9 +52,10 @@ class BackwardOps {
                               ActivationType activation, Into into, Mat<float> d_x,
                               Mat<float> d_w) = 0;
 
-  // out = x w^T of float32 weights, as Device::MatMul but for the order of sums: for the many rows
-  // of training. An output row is a bit-exact function of its input row.
-  virtual void MatMul(Mat<const float> x, Mat<const float> w, Mat<float> out) = 0;
+  // out = x w^T in float32, as Device::MatMul of ActivationType::kF32 but for the order of sums:
+  // for the many rows of training. w: of any stored type, decoded once. An output row is a
+  // bit-exact function of its input row.
+  virtual void MatMul(Mat<const float> x, const Weight& w, Mat<float> out) = 0;
 
   // The part of MatMulBackward that reaches x, of a weight of any stored type, decoded; what
   // w.low_rank adds is left out. The same bits as of the float32 weight that it decodes to.

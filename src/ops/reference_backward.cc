@@ -129,11 +129,8 @@ class ReferenceBackward final : public BackwardOps {
     }
   }
 
-  void MatMul(Mat<const float> x, Mat<const float> w, Mat<float> out) override {
-    CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
-    for (int64_t t = 0; t < x.rows; ++t)
-      for (int64_t n = 0; n < w.rows; ++n)
-        out.row(t)[n] = static_cast<float>(Dot(x.row_span(t), w.row_span(n)));
+  void MatMul(Mat<const float> x, const Weight& w, Mat<float> out) override {
+    MakeReferenceDevice()->MatMul(x, w, ActivationType::kF32, out);
   }
 
   void MatMulInputBackward(const Weight& w, Mat<const float> d_out, ActivationType activation,

@@ -112,6 +112,17 @@ TEST(ReferenceBackward, MatMulInputIsThatOfTheDecodedWeight) {
   EXPECT_EQ(d_x, expected);
 }
 
+TEST(ReferenceBackward, MatMulIsTheDevices) {
+  TestWeight w(DType::kQ8_0, 5, 64, 1);
+  const TestLowRank added(5, 64, 2, 3);
+  w.weight.low_rank = &added.low_rank;
+  const auto x = NormalValues(3 * 64, 2);
+  std::vector<float> out(15);
+  kOps->MatMul({x.data(), 3, 64}, w.weight, View(out, 3, 5));
+  const auto device = MakeReferenceDevice();
+  EXPECT_EQ(out, RunMatMul(*device, x, 3, w.weight, ActivationType::kF32));
+}
+
 TEST(ReferenceBackward, RopeOfNeighboursIsThatOfHalvesInTheirOrder) {
   const std::vector<int64_t> positions = {0, 7, 100};
   const std::vector<double> inv_freq = {1.0, 0.1, 0.01};

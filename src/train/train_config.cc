@@ -74,6 +74,14 @@ std::vector<ConfigKey> OwnKeys(TrainConfig& c) {
        true, number(m.router.jitter, 0, 0.99)},
       {"router.noise_floor", "least deviation of the noise of router.kind noisy (0.01)", true,
        number(m.router.noise_floor, 1e-6, 10)},
+      {"router.second_by_lot",
+       "in training a token's second expert runs with a chance of twice its share of the two "
+       "gates, "
+       "as in GShard; for two experts per token (false)",
+       true,
+       [&m](const Json& v, const std::string& w) {
+         m.router.second_by_lot = JsonBool(Member(v), "value", false, w);
+       }},
       {"tokenizer.path", "a tokenizer.model to use (none: train one on data.train)", true,
        text(c.tokenizer_path)},
       {"tokenizer.vocab_size", "pieces of the tokenizer to train (4096)", true,
@@ -175,6 +183,11 @@ void FinishRouter(TrainConfig& c, const std::string& name) {
         "{}: router.norm_topk_prob is true but router.kind switch must not renormalise: the gate "
         "would always be 1 and teach the router nothing",
         name);
+  }
+  if (router.second_by_lot && router.top_k != 2) {
+    throw Error(
+        "{}: model.experts_per_token is {} but must be 2 where router.second_by_lot is true", name,
+        router.top_k);
   }
   router.softmax =
       c.norm_topk_prob.value_or(!is_switch) ? RouterSoftmax::kChosen : RouterSoftmax::kAll;

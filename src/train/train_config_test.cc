@@ -175,6 +175,12 @@ TEST(ParseTrainConfig, NamesTheRoutersOfThePapers) {
   EXPECT_EQ(noisy.optimiser.importance_coefficient, 0.1);
   EXPECT_EQ(noisy.optimiser.load_coefficient, 0.2);
 
+  const TrainConfig gshard = Parse({{"router", {{"second_by_lot", true}, {"capacity_factor", 1}}}});
+  EXPECT_TRUE(gshard.model.router.second_by_lot);
+  EXPECT_FALSE(gshard.model.router.ForInference().second_by_lot);
+  EXPECT_FALSE(mixtral.model.router.second_by_lot);
+  EXPECT_NE(gshard.fingerprint, Parse({{"router.capacity_factor", 1}}).fingerprint);
+
   const TrainConfig raw = Parse({{"router.norm_topk_prob", false}});
   EXPECT_TRUE(raw.model.router.unnormalised());
   EXPECT_EQ(raw.model.router.top_k, 2);
@@ -199,6 +205,10 @@ TEST(ParseTrainConfig, RefusesRoutersThatCannotBe) {
               HasSubstr("model.experts_per_token is 2 but must be 1"));
   EXPECT_THAT(ParseError({{"router.kind", "switch"}, {"router.norm_topk_prob", true}}),
               HasSubstr("router.norm_topk_prob is true"));
+  EXPECT_THAT(ParseError({{"router.second_by_lot", true}, {"model.experts_per_token", 3}}),
+              HasSubstr("model.experts_per_token is 3 but must be 2 where router.second_by_lot"));
+  EXPECT_THAT(ParseError({{"router.second_by_lot", true}, {"router.kind", "switch"}}),
+              HasSubstr("model.experts_per_token is 1 but must be 2"));
   EXPECT_THAT(ParseError({{"train.load", 0.1}}),
               HasSubstr("train.load is 0.1 but must be 0 unless"));
   for (const auto& [key, value] :
@@ -207,6 +217,7 @@ TEST(ParseTrainConfig, RefusesRoutersThatCannotBe) {
                                                  {"router.jitter", 1},
                                                  {"router.jitter", -0.1},
                                                  {"router.noise_floor", 0},
+                                                 {"router.second_by_lot", "often"},
                                                  {"train.importance", -1},
                                                  {"train.z_loss", "much"},
                                                  {"train.balance_form", "fair"},

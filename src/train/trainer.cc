@@ -82,9 +82,8 @@ void Trainer::Initialise(uint64_t seed, double sigma) {
   }
 }
 
-Mat<float> Trainer::RunForward(const Model& model, const TrainingBatch& batch,
-                               Activations& activations, const ForwardOptions& options,
-                               std::span<const int32_t> given_experts) {
+// Every row's logits are wanted.
+void Trainer::SetBatch(const TrainingBatch& batch, std::span<const int32_t> given_experts) {
   all_rows_.resize(batch.ids.size());
   std::iota(all_rows_.begin(), all_rows_.end(), 0);
   batch_ = {.ids = batch.ids,
@@ -95,6 +94,12 @@ Mat<float> Trainer::RunForward(const Model& model, const TrainingBatch& batch,
             .wanted_rows = all_rows_,
             .router_limits = {},
             .given_experts = given_experts};
+}
+
+Mat<float> Trainer::RunForward(const Model& model, const TrainingBatch& batch,
+                               Activations& activations, const ForwardOptions& options,
+                               std::span<const int32_t> given_experts) {
+  SetBatch(batch, given_experts);
   const auto num_tokens = static_cast<int64_t>(batch.ids.size());
   logits_.Reserve(num_tokens * config_.vocab_size);
   const Mat<float> logits = logits_.AsMat(num_tokens, config_.vocab_size);
@@ -193,12 +198,8 @@ void Trainer::ApplyAdamW(double learning_rate, double gradient_scale) {
   }
 }
 
-std::span<const float> Trainer::TokenLosses(const TrainingBatch& batch,
-                                            const RoutingObserver* observer) {
-  ForwardOptions options;
-  options.observer = observer;
-  const Mat<float> logits =
-      RunForward(evaluation_model_, batch, evaluation_activations_, options, {});
+std::span<const float> Trainer::TokenLosses(const TrainingBatch& batch) {
+  const Mat<float> logits = RunForward(evaluation_model_, batch, evaluation_activations_, {}, {});
   losses_.resize(batch.ids.size());
   ops_.CrossEntropy(logits, batch.targets, 0, losses_);
   return losses_;
@@ -207,6 +208,16 @@ std::span<const float> Trainer::TokenLosses(const TrainingBatch& batch,
 double Trainer::Evaluate(const TrainingBatch& batch) {
   const auto losses = TokenLosses(batch);
   return std::accumulate(losses.begin(), losses.end(), 0.0);
+}
+
+void Trainer::ObserveRouting(const TrainingBatch& batch, const RoutingObserver& observer) {
+  ForwardOptions options;
+  options.activation = ActivationType::kRounded;
+  options.observer = &observer;
+  SetBatch(batch, {});
+  batch_.wanted_rows = {};
+  Forward(evaluation_model_, experts_, device_, batch_, options, evaluation_activations_,
+          Mat<float>(nullptr, 0, config_.vocab_size));
 }
 
 }  // namespace cadre

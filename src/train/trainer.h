@@ -66,15 +66,18 @@ class Trainer {
   StepResult ComputeGradients(std::span<const TrainingBatch> batches, Objective& objective);
   StepResult ComputeGradients(const TrainingBatch& batch);
   // -log p of each row's target in nats, 0 where there is none; changes nothing. As the model will
-  // be run: without dropout, jitter, noise or capacity. `observer` sees the routing. Valid until
-  // the next call.
-  std::span<const float> TokenLosses(const TrainingBatch& batch,
-                                     const RoutingObserver* observer = nullptr);
+  // be run: without dropout, jitter, noise or capacity. Valid until the next call.
+  std::span<const float> TokenLosses(const TrainingBatch& batch);
   // Their sum.
   double Evaluate(const TrainingBatch& batch);
+  // What the routers choose for each row, as the model will be run: also with activations rounded
+  // for weights that are stored in fewer bits, which is several times as quick. No logits.
+  void ObserveRouting(const TrainingBatch& batch, const RoutingObserver& observer);
 
   const ParameterLayout& layout() const { return layout_; }
   const Model& model() const { return model_; }
+  // What it runs forward on.
+  Device& device() { return device_; }
   const OptimiserConfig& optimiser() const { return optimiser_; }
   int64_t step() const { return step_; }
   void set_step(int64_t step) { step_ = step; }
@@ -84,6 +87,7 @@ class Trainer {
   std::span<const float> gradients() const { return gradients_.span(); }
 
  private:
+  void SetBatch(const TrainingBatch& batch, std::span<const int32_t> given_experts);
   Mat<float> RunForward(const Model& model, const TrainingBatch& batch, Activations& activations,
                         const ForwardOptions& options, std::span<const int32_t> given_experts);
   void AddGradients(const TrainingBatch& batch, size_t index, double share, Objective& objective,

@@ -1,6 +1,6 @@
-// The device that training runs forward on: products with float32 weights, and attention, are those
-// of the backward pass, made for the many rows of whole sequences. There is no cache: keys and
-// values are read where the step made them.
+// The device that training runs forward on: exact products, of weights of any stored type, and
+// attention are those of the backward pass, made for the many rows of whole sequences. There is no
+// cache: keys and values are read where the step made them.
 #pragma once
 
 #include "ops/backward.h"
@@ -15,12 +15,10 @@ class TrainingDevice : public ForwardingDevice {
 
   void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
               Mat<float> out) override {
-    const bool aligned = reinterpret_cast<uintptr_t>(w.data) % alignof(float) == 0;
-    if (w.type != DType::kF32 || activation != ActivationType::kF32 || w.low_rank != nullptr ||
-        !aligned) {
-      return ForwardingDevice::MatMul(x, w, activation, out);
-    }
-    ops_.MatMul(x, {reinterpret_cast<const float*>(w.data), w.rows, w.cols}, out);
+    const bool exact = activation == ActivationType::kF32 ||
+                       (activation == ActivationType::kRounded && w.type == DType::kF32);
+    if (!exact) return ForwardingDevice::MatMul(x, w, activation, out);
+    ops_.MatMul(x, w, out);
   }
 
   // Remembers where they are for the Attention that follows.

@@ -12,8 +12,9 @@ struct PublishedFigure {
   static constexpr int kUnsaid = -1;
 
   double percent = 0;
-  int shots = 0;            // or kUnsaid
-  std::string_view source;  // the table
+  int shots = 0;                 // or kUnsaid
+  std::string_view source;       // the table
+  std::string_view metric = {};  // the figure's name, where it is not the task's main one
 };
 
 // With that many shots, else with those that are reported. `language` as "fr", or empty. None: the

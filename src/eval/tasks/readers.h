@@ -39,5 +39,17 @@ EvalItem ReadLambada(const Fields& line);
 EvalItem ReadTruthfulQa(const Fields& line);
 EvalItem ReadTruthfulQaMc1(const Fields& line);
 EvalItem ReadTruthfulQaMc2(const Fields& line);
+// {category, context_condition, question_polarity, context, question, ans0..ans2, label,
+// answer_info, additional_metadata}
+EvalItem ReadBbq(const Fields& line);
+
+// Of tasks whose answers the model writes.
+// {Question, Answer: {Aliases[]}}, {question, answer: {aliases[]}} or llm-foundry {context,
+// aliases[]}.
+EvalItem ReadTriviaQa(const Fields& line);
+// {question, answer: "... #### 18"}
+EvalItem ReadGsm8k(const Fields& line);
+// {problem, solution with a last \boxed{...}, level, type}
+EvalItem ReadMath(const Fields& line);
 
 }  // namespace cadre

@@ -1,9 +1,11 @@
 #include "eval/tasks/task.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
 #include "eval/tasks/readers.h"
+#include "eval/tasks/text_score.h"
 
 namespace cadre {
 namespace {
@@ -104,6 +106,14 @@ std::vector<Task> MakeTasks() {
        .metrics = {kMc2AsAcc},
        .csv = CsvForm::kNamedColumns,
        .read = &ReadTruthfulQaMc2},
+      {.name = "bbq",
+       .title = "BBQ",
+       .keys = {"bbq"},
+       .metrics = {kBbqAcc, kBbqAccAmbiguous, kBbqAccDisambiguated, kBbqBiasAmbiguous,
+                   kBbqBiasDisambiguated},
+       .published_metric = kBbqAcc,
+       .in_many_files = true,
+       .read = &ReadBbq},
       {.name = "m_arc",
        .title = "multilingual ARC",
        .keys = {"marc", "arcmultilingual"},
@@ -127,6 +137,37 @@ std::vector<Task> MakeTasks() {
   };
 }
 
+std::vector<Task> MakeWritingTasks() {
+  return {
+      {.name = "triviaqa",
+       .title = "TriviaQA",
+       .keys = {"triviaqa"},
+       .split = Split::kValidation,
+       .default_shots = 5,
+       .read = &ReadTriviaQa,
+       .writing = Writing{.stops = {"\n", ".", ","}, .score = &ScoreTriviaQa}},
+      {.name = "gsm8k",
+       .title = "GSM8K",
+       .keys = {"gsm8k"},
+       .default_shots = 8,
+       .read = &ReadGsm8k,
+       .writing = Writing{.stops = {"Question:", "</s>", "<|im_end|>"}, .score = &ScoreGsm8k}},
+      {.name = "math",
+       .title = "MATH",
+       .keys = {"math", "hendrycksmath", "minervamath"},
+       .fixed_shots = 4,
+       .read = &ReadMath,
+       .writing = Writing{.stops = {"Problem:"}, .score = &ScoreMath}},
+  };
+}
+
+std::vector<Task> AllTasks() {
+  std::vector<Task> tasks = MakeTasks();
+  std::vector<Task> writing = MakeWritingTasks();
+  tasks.insert(tasks.end(), std::move_iterator(writing.begin()), std::move_iterator(writing.end()));
+  return tasks;
+}
+
 }  // namespace
 
 std::string_view MetricName(Metric metric) {
@@ -135,7 +176,16 @@ std::string_view MetricName(Metric metric) {
     case kGreedy:
     case kMc1AsAcc:
     case kMc2AsAcc:
+    case kBbqAcc:
       return "acc";
+    case kBbqAccAmbiguous:
+      return "accuracy_amb";
+    case kBbqAccDisambiguated:
+      return "accuracy_disamb";
+    case kBbqBiasAmbiguous:
+      return "amb_bias_score";
+    case kBbqBiasDisambiguated:
+      return "disamb_bias_score";
     case kAccNorm:
       return "acc_norm";
     case kAccBytes:
@@ -151,7 +201,7 @@ std::string_view MetricName(Metric metric) {
 }
 
 std::span<const Task> Tasks() {
-  static const std::vector<Task> tasks = MakeTasks();
+  static const std::vector<Task> tasks = AllTasks();
   return tasks;
 }
 
