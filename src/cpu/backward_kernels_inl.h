@@ -184,9 +184,9 @@ double SumOfSquaresRow(int64_t n, const float* values) {
 }
 
 const BackwardKernels kBackwardKernels = {
-    kGemmRows,      kGemmCols,    kAPanelStride, Multiply,        PackRows,   PackColumns,
-    AddRow,         AddScaledRow, ScaleRow,      DotRow,          RmsNormRow, SwiGluRow,
-    SoftmaxColumns, AttentionRow, RotateBackRow, CrossEntropyRow, AdamWRow,   SumOfSquaresRow,
+    kGemmRows,    kGemmCols,     Multiply,        PackRows,   PackColumns,     AddRow,
+    AddScaledRow, ScaleRow,      DotRow,          RmsNormRow, SwiGluRow,       SoftmaxColumns,
+    AttentionRow, RotateBackRow, CrossEntropyRow, AdamWRow,   SumOfSquaresRow,
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The tile of training's matrix product and the packing of its factors, compiled once per
 // instruction set. Before it come simd_X_inl.h and, from backward_kernels_X.cc, kGemmRows,
-// kGemmVecs (the tile of C in registers), kAPanelStride and TransposeLanes.
+// kGemmVecs (the tile of C in registers) and TransposeLanes.
 #pragma once
 
 #include "cpu/backward_kernels.h"
