@@ -10,11 +10,6 @@ namespace {
 // C, so it is part of what the product means.
 constexpr int64_t kWidth = 512;
 
-// Panels of A packed at once. Where A lies transposed a panel is a narrow strip of its rows, so a
-// few rows are read across several panels before the next few: whole cache lines, and few pages.
-constexpr int64_t kPanelsTransposed = 8;
-constexpr int64_t kRowsTransposed = 8;
-
 // Rows of A as far apart as this fall into the same few sets of a first-level cache.
 constexpr int64_t kCacheWayFloats = 1024;
 
@@ -45,35 +40,28 @@ void Gemm::PackB(const Step& step, int64_t panel) {
        step.b.mat.stride, step.packed + panel * tile_cols * kDepth, tile_cols);
 }
 
+// Rows [row, end_row) of op(A) one after another in `panel`, kDepth apart.
+void Gemm::PackA(const Step& step, int64_t row, int64_t end_row, float* panel) {
+  if (step.a.transposed) {
+    kernels_.pack_columns(step.depth(), end_row - row, step.a.at(row, step.begin_depth),
+                          step.a.mat.stride, panel, kDepth);
+    return;
+  }
+  for (int64_t r = row; r < end_row; ++r)
+    std::copy_n(step.a.at(r, step.begin_depth), step.depth(), panel + (r - row) * kDepth);
+}
+
 // Rows [first_row, end_row) in panels of equal height, columns [begin_col, end_col) counted from
 // the step's first.
 void Gemm::MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, int64_t begin_col,
-                        int64_t end_col, float* a_panels) {
+                        int64_t end_col, float* a_panel) {
   const int64_t num_rows = end_row - first_row, num_panels = CeilDiv(num_rows, kernels_.tile_rows);
-  const auto begin_of = [&](int64_t panel) { return first_row + num_rows * panel / num_panels; };
-  if (LiesWell(step.a)) {
-    for (int64_t p = 0; p < num_panels; ++p)
-      MultiplyPanel(step, begin_of(p), begin_of(p + 1), begin_col, end_col, nullptr);
-    return;
-  }
-  const int64_t panels_at_once = step.a.transposed ? kPanelsTransposed : 1;
-  const int64_t panel_floats = kDepth * kernels_.a_panel_stride;
-  for (int64_t group = 0; group < num_panels; group += panels_at_once) {
-    const int64_t end = std::min(group + panels_at_once, num_panels);
-    const auto pack = step.a.transposed ? kernels_.pack_rows : kernels_.pack_columns;
-    const int64_t slice = step.a.transposed ? kRowsTransposed : step.depth();
-    for (int64_t i = 0; i < step.depth(); i += slice) {
-      for (int64_t p = group; p < end; ++p) {
-        pack(begin_of(p + 1) - begin_of(p), std::min(slice, step.depth() - i),
-             step.a.at(begin_of(p), step.begin_depth + i), step.a.mat.stride,
-             a_panels + (p - group) * panel_floats + i * kernels_.a_panel_stride,
-             kernels_.a_panel_stride);
-      }
-    }
-    for (int64_t p = group; p < end; ++p) {
-      MultiplyPanel(step, begin_of(p), begin_of(p + 1), begin_col, end_col,
-                    a_panels + (p - group) * panel_floats);
-    }
+  const bool pack_a = !LiesWell(step.a);
+  for (int64_t p = 0; p < num_panels; ++p) {
+    const int64_t row = first_row + num_rows * p / num_panels;
+    const int64_t end = first_row + num_rows * (p + 1) / num_panels;
+    if (pack_a) PackA(step, row, end, a_panel);
+    MultiplyPanel(step, row, end, begin_col, end_col, pack_a ? a_panel : nullptr);
   }
 }
 
@@ -89,8 +77,8 @@ void Gemm::MultiplyPanel(const Step& step, int64_t row, int64_t end_row, int64_t
                        .cols = std::min(tile_cols, end_col - col),
                        .k = step.depth(),
                        .a = a_panel != nullptr ? a_panel : step.a.at(row, step.begin_depth),
-                       .a_stride = a_panel != nullptr ? kernels_.a_panel_stride : step.a.mat.stride,
-                       .a_in_rows = a_panel == nullptr,
+                       .a_stride = a_panel != nullptr ? kDepth : step.a.mat.stride,
+                       .a_in_rows = true,
                        .b = b,
                        .b_stride = packed ? tile_cols : step.b.mat.stride,
                        .c = step.c.row(row) + step.begin_col + col,
@@ -113,8 +101,7 @@ void Gemm::Product(Factor a, Factor b, Into into, Mat<float> c) {
   const int64_t block_floats =
       kDepth * std::min(kWidth, CeilDiv(c.cols, kernels_.tile_cols) * kernels_.tile_cols);
   if (pack_b) b_block_.Reserve(2 * block_floats);
-  const int64_t thread_floats =
-      kDepth * kernels_.a_panel_stride * (a.transposed ? kPanelsTransposed : 1);
+  const int64_t thread_floats = kDepth * kernels_.tile_rows;
   a_panels_.Reserve(thread_floats * threads_.num_threads());
 
   const int64_t depth_steps = CeilDiv(depth, kDepth),

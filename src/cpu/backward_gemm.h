@@ -43,15 +43,16 @@ class Gemm {
  private:
   struct Step;
   void PackB(const Step& step, int64_t panel);
+  void PackA(const Step& step, int64_t row, int64_t end_row, float* panel);
   void MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, int64_t begin_col,
-                    int64_t end_col, float* a_panels);
+                    int64_t end_col, float* a_panel);
   void MultiplyPanel(const Step& step, int64_t row, int64_t end_row, int64_t begin_col,
                      int64_t end_col, const float* a_panel);
 
   const BackwardKernels& kernels_;
   ThreadPool& threads_;
   Buffer<float> b_block_;   // two of them: one in use, one being packed for the next step
-  Buffer<float> a_panels_;  // each thread's
+  Buffer<float> a_panels_;  // one for each thread
 };
 
 }  // namespace cadre
