@@ -39,6 +39,7 @@ TARGETS = {0: (14.1, 48.0), 15: (26.4, 63.7), 31: (22.7, 50.9)}
 NOVEL_SHARE = 0.08  # of a router's variance: the layer before foresees about 83 % of the chosen experts
 SPIKE_SIZE = 8.0
 SPIKE_SHARE = 0.018  # of all tokens, for all spikes together
+COMMON = 0.008  # share of a text from which on an id counts as common
 BONUS = 7.0  # of a spike at its nearest, in deviations of the other parts
 FLAT, FADE = 9.0, 3.5  # tokens over which the running mean is flat; power with which it fades
 SHARP = 100.0
@@ -102,6 +103,10 @@ def embedding(rng, text_ids):
     for s in range(NUM_SPIKES):
         chosen = np.concatenate([once[s * wanted :][:wanted], never[s * per_spike :][: per_spike - wanted]])
         rows[chosen, DIMS["spikes"].start + s] = SPIKE_SIZE
+    # What a running mean has of the commonest ids would never change: they put more into the dimensions that are not averaged.
+    share = np.minimum(1, COMMON / np.maximum(counts / len(text_ids), 1e-9))[:, None]
+    rows[:, :AVERAGED] *= share**0.5
+    rows[:, AVERAGED:1024] *= (1 + (1 - share) * AVERAGED / (1024 - AVERAGED)) ** 0.5
     # Of one length, or the constants in keys would differ after normalisation, and with them the weights of the running mean.
     token = rows[:, DIMS["token"]]
     others = np.square(rows).sum(1) - np.square(token).sum(1)
