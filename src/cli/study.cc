@@ -187,7 +187,7 @@ void Run(const StudyCommand& command) {
                              session.device().threads()));
   const std::string figures = command.out + "/report.json", page = command.out + "/report.html";
   WriteFileAtomically(figures,
-                      report.dump(1, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
+                      report.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
   WriteFileAtomically(page, StudyPage(report));
   if (command.json)
     return PrintJson({{"report", figures}, {"page", page}, {"layers", report["layers"]}});
