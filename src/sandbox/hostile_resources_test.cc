@@ -96,7 +96,7 @@ for i in range(3):
 std::vector<HostileFamily> Space() {
   return {
       {"memory",
-       {kMemory, kExit, kSignal, kProcessor},
+       {kMemory, kExit, kSignal, kProcessor, kWallTime},
        R"(
 try:
     @
