@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -97,6 +98,35 @@ TEST_F(SandboxTest, LeavesNothingOpen) {
   for (int i = 0; i < 3; ++i) Told("print(1)");
   Told("while True: print(1)");
   EXPECT_EQ(OpenFiles(), before);
+}
+
+// A sandbox whose owner is killed becomes a child of ours, and ends at once.
+TEST_F(SandboxTest, EndsWithWhoeverRunsIt) {
+  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t owner = fork();
+  if (owner == 0) {
+    std::thread([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+      [[maybe_unused]] const ssize_t count = write(ends[1], "x", 1);
+    }).detach();
+    sandbox_->Run("import time; time.sleep(1000)", {.wall_s = 1000});
+    _exit(0);
+  }
+  char byte;
+  ASSERT_EQ(read(ends[0], &byte, 1), 1);
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), 0);
+  kill(owner, SIGKILL);
+  int gone = 0;
+  for (int i = 0; i < 500 && waitpid(-1, nullptr, WNOHANG) >= 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    ++gone;
+  }
+  EXPECT_LT(gone, 500) << "somebody is left";
+  EXPECT_EQ(errno, ECHILD);
+  close(ends[0]);
+  close(ends[1]);
 }
 
 TEST(Sandbox, SaysWhatIsNoInterpreter) {
