@@ -51,23 +51,12 @@ void Gemm::PackA(const Step& step, int64_t row, int64_t end_row, float* panel) {
     std::copy_n(step.a.at(r, step.begin_depth), step.depth(), panel + (r - row) * kDepth);
 }
 
-// Rows [first_row, end_row) in panels of equal height, columns [begin_col, end_col) counted from
-// the step's first.
-void Gemm::MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, int64_t begin_col,
-                        int64_t end_col, float* a_panel) {
-  const int64_t num_rows = end_row - first_row, num_panels = CeilDiv(num_rows, kernels_.tile_rows);
-  const bool pack_a = !LiesWell(step.a);
-  for (int64_t p = 0; p < num_panels; ++p) {
-    const int64_t row = first_row + num_rows * p / num_panels;
-    const int64_t end = first_row + num_rows * (p + 1) / num_panels;
-    if (pack_a) PackA(step, row, end, a_panel);
-    MultiplyPanel(step, row, end, begin_col, end_col, pack_a ? a_panel : nullptr);
-  }
-}
-
-// Rows [row, end_row), packed in `a_panel`, or read where they lie if that is null.
+// Rows [row, end_row), at most tile_rows, and columns [begin_col, end_col) counted from the step's
+// first. `a_panel`: scratch.
 void Gemm::MultiplyPanel(const Step& step, int64_t row, int64_t end_row, int64_t begin_col,
-                         int64_t end_col, const float* a_panel) {
+                         int64_t end_col, float* a_panel) {
+  const bool pack_a = !LiesWell(step.a);
+  if (pack_a) PackA(step, row, end_row, a_panel);
   const int64_t tile_cols = kernels_.tile_cols;
   const bool packed = step.packed != nullptr;
   for (int64_t col = begin_col; col < end_col; col += tile_cols) {
@@ -76,8 +65,8 @@ void Gemm::MultiplyPanel(const Step& step, int64_t row, int64_t end_row, int64_t
     kernels_.multiply({.rows = end_row - row,
                        .cols = std::min(tile_cols, end_col - col),
                        .k = step.depth(),
-                       .a = a_panel != nullptr ? a_panel : step.a.at(row, step.begin_depth),
-                       .a_stride = a_panel != nullptr ? kDepth : step.a.mat.stride,
+                       .a = pack_a ? a_panel : step.a.at(row, step.begin_depth),
+                       .a_stride = pack_a ? kDepth : step.a.mat.stride,
                        .a_in_rows = true,
                        .b = b,
                        .b_stride = packed ? tile_cols : step.b.mat.stride,
@@ -122,28 +111,26 @@ void Gemm::Product(Factor a, Factor b, Into into, Mat<float> c) {
     return CeilDiv(step.end_col - step.begin_col, kernels_.tile_cols);
   };
 
-  // About four tiles of C per thread, whole panels each: rows are cut first, since a tile packs its
-  // rows of A for itself.
+  // Rows in panels of equal height. Where there are too few for the threads, columns are cut too.
   const int64_t wanted = threads_.num_threads() == 1 ? 1 : 4 * threads_.num_threads();
   const int64_t row_panels = CeilDiv(c.rows, kernels_.tile_rows);
-  const int64_t row_tiles = std::min(row_panels, wanted);
   Step step = step_at(0);
   if (pack_b)
     threads_.ParallelFor(num_panels(step), [&](int64_t panel, int) { PackB(step, panel); });
   for (int64_t s = 0; s < num_steps; ++s) {
     const int64_t col_panels = num_panels(step);
-    const int64_t col_tiles = std::min(col_panels, CeilDiv(wanted, row_tiles));
-    const int64_t num_tiles = row_tiles * col_tiles;
+    const int64_t col_tiles = std::min(col_panels, CeilDiv(wanted, row_panels));
+    const int64_t num_tiles = row_panels * col_tiles;
     const Step next = step_at(std::min(s + 1, num_steps - 1));
     const int64_t num_packs = pack_b && s + 1 < num_steps ? num_panels(next) : 0;
     threads_.ParallelFor(num_tiles + num_packs, [&](int64_t task, int thread) {
       if (task >= num_tiles) return PackB(next, task - num_tiles);
-      const int64_t row_tile = task / col_tiles, col_tile = task % col_tiles;
-      MultiplyTile(step, c.rows * row_tile / row_tiles, c.rows * (row_tile + 1) / row_tiles,
-                   col_panels * col_tile / col_tiles * kernels_.tile_cols,
-                   std::min(col_panels * (col_tile + 1) / col_tiles * kernels_.tile_cols,
-                            step.end_col - step.begin_col),
-                   a_panels_.data() + thread_floats * thread);
+      const int64_t row_panel = task / col_tiles, col_tile = task % col_tiles;
+      MultiplyPanel(step, c.rows * row_panel / row_panels, c.rows * (row_panel + 1) / row_panels,
+                    col_panels * col_tile / col_tiles * kernels_.tile_cols,
+                    std::min(col_panels * (col_tile + 1) / col_tiles * kernels_.tile_cols,
+                             step.end_col - step.begin_col),
+                    a_panels_.data() + thread_floats * thread);
     });
     step = next;
   }

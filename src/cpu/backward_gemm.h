@@ -44,10 +44,8 @@ class Gemm {
   struct Step;
   void PackB(const Step& step, int64_t panel);
   void PackA(const Step& step, int64_t row, int64_t end_row, float* panel);
-  void MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, int64_t begin_col,
-                    int64_t end_col, float* a_panel);
   void MultiplyPanel(const Step& step, int64_t row, int64_t end_row, int64_t begin_col,
-                     int64_t end_col, const float* a_panel);
+                     int64_t end_col, float* a_panel);
 
   const BackwardKernels& kernels_;
   ThreadPool& threads_;
