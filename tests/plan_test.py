@@ -4,6 +4,7 @@ beside it. CADRE_PROGRAM names the program, CADRE_SOURCE_DIR the repository."""
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -16,6 +17,14 @@ def cadre(*arguments):
     """Exit code, standard output and standard error of one run."""
     done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
+
+
+def least_budget(*arguments):
+    """Bytes that the program says the run needs."""
+    code, out, said = cadre(*arguments, "--memory", "1M")
+    found = re.search(r"needs (\d+)M at least", said)
+    assert (code, out, said.count("\n")) == (1, "", 1) and found, said
+    return int(found[1]) * 1_000_000
 
 
 class Plan(unittest.TestCase):
@@ -42,12 +51,10 @@ class Plan(unittest.TestCase):
         self.assertIn(plan["best_type"], types)
 
     def test_a_budget_is_shared_out_as_a_run_shares_it(self):
-        code, _, said = cadre("plan", NANO, "--memory", "1M")
-        self.assertEqual((code, said.count("\n")), (1, 1), said)
-        self.assertIn("needs", said)
-        small, large = self.plan("--memory", "38M"), self.plan("--memory", "42M")
-        for plan, budget in ((small, 38 << 20), (large, 42 << 20)):
-            self.assertLessEqual(plan["resident_bytes"], budget)
+        least = least_budget("plan", NANO)
+        small, large = (self.plan("--memory", least + more) for more in (500_000, 4_000_000))
+        self.assertLessEqual(small["resident_bytes"], least + 500_000)
+        self.assertLessEqual(large["resident_bytes"], least + 4_000_000)
         self.assertLess(small["memory"]["slots"], large["memory"]["slots"])
         self.assertLess(small["hit_rate"], large["hit_rate"])
         self.assertGreater(small["disk_bytes_per_token"], large["disk_bytes_per_token"])
@@ -62,22 +69,24 @@ class Plan(unittest.TestCase):
             trace, run = os.path.join(folder, "routing.json"), os.path.join(folder, "run.json")
             ids = " ".join(str(3 + 7 * i) for i in range(100))
             self.assertEqual(cadre("logits", NANO, "--ids", ids, "--out", os.path.join(folder, "x.npy"), "--routing", trace)[0], 0)
-            code, out, said = cadre("generate", NANO, "-p", "Once upon a time", "-n", 40, "--memory", "40M", "--json")
+            run_of = ["generate", NANO, "-p", "Once upon a time", "-n", 40]
+            code, out, said = cadre(*run_of, "--memory", least_budget(*run_of) + 3_000_000, "--json")
             self.assertEqual(code, 0, said)
             with open(run, "w", encoding="utf-8") as file:
                 file.write(out)
-            plan = self.plan("--memory", "40M", "--routing", trace, "--routing", run)
+            budget = least_budget("plan", NANO) + 2_000_000
+            plan = self.plan("--memory", budget, "--routing", trace, "--routing", run)
             self.assertIn("100 tokens", plan["routing"]["choices"])
             self.assertFalse(plan["routing"]["choices_are_assumed"])
             self.assertEqual(plan["routing"]["foreseen"], json.loads(out)["experts"]["foreseen"])
             with open(trace, "w", encoding="utf-8") as file:
                 file.write('{"layers": []}')
-            code, _, said = cadre("plan", NANO, "--memory", "40M", "--routing", trace)
+            code, _, said = cadre("plan", NANO, "--memory", budget, "--routing", trace)
             self.assertEqual((code, said.count("\n")), (1, 1), said)
             self.assertIn("of 0 layers but the model has 4", said)
 
     def test_a_report_for_people(self):
-        code, out, said = cadre("plan", NANO, "--memory", "40M")
+        code, out, said = cadre("plan", NANO, "--memory", least_budget("plan", NANO) + 2_000_000)
         self.assertEqual(code, 0, said)
         for words in ("weights that every token needs", "of 32 experts", "assumed", "tokens/s", "suits this machine best", "Q4_K_M"):
             self.assertIn(words, out)
@@ -91,8 +100,9 @@ class Plan(unittest.TestCase):
         self.assertEqual(cadre("plan", NANO, "--routing", "absent.json")[0], 2)
 
     def test_bench_prints_it_beside_what_it_measures(self):
-        for options in ([], ["--memory", "40M"]):
-            code, out, said = cadre("bench", NANO, "-p", 64, "-n", 8, "--repeat", 1, "--json", *options)
+        run = ["bench", NANO, "-p", 64, "-n", 8, "--repeat", 1, "--json"]
+        for options in ([], ["--memory", least_budget(*run) + 2_000_000]):
+            code, out, said = cadre(*run, *options)
             self.assertEqual(code, 0, said)
             predicted = json.loads(out)["predicted"]
             self.assertGreater(predicted["prompt_tokens_per_s"], 0)

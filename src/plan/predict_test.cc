@@ -123,12 +123,12 @@ TEST(CompareTypes, ChoosesTheBestThatIsFastEnough) {
   // Published sizes of Mixtral 8x7B, GB: Q2_K 17.3, Q4_K_M 28.4, Q8_0 49.6.
   EXPECT_NEAR(small.back().stored_bytes, 17.3e9, .1e9);
   EXPECT_NEAR(small.front().stored_bytes, 49.6e9, .1e9);
-  // What stays in memory is an order of magnitude faster than what is fetched.
+  // Where more than some experts are fetched, a token waits for the disk longer than it computes.
   const TypeOutlook* best = BestType(small);
   ASSERT_NE(best, nullptr);
-  EXPECT_EQ(best->memory->slots, 256);
+  EXPECT_GT(best->memory->slots, 248);
   EXPECT_EQ(best->name.substr(0, 3), "Q3_");
-  EXPECT_EQ(BestType(types_with(64'000'000'000))->name, "Q6_K");
+  EXPECT_EQ(BestType(types_with(64'000'000'000))->name, "Q5_K_M");
   EXPECT_EQ(BestType(types_with(100'000'000)), nullptr);
 }
 
