@@ -13,6 +13,7 @@ whatever the type, the routers F32. --layers 32 takes 26.4 GB of Q4_0. Needs num
 """
 
 import argparse
+import functools
 import json
 import pathlib
 
@@ -64,6 +65,7 @@ ATTENTION = {
 }
 
 
+@functools.lru_cache(maxsize=1)
 def attention(layer):
     """The matrices of a layer's attention as float32, by name."""
     q, k = np.zeros((HEADS * HEAD, WIDTH), np.float32), np.zeros((KV_HEADS * HEAD, WIDTH), np.float32)
@@ -158,14 +160,18 @@ def add_settings(writer, layers, vocabulary):
 
 
 def quantized(array, kind):
-    return lambda: gguf.quants.quantize(array, kind)
+    """Rows of nothing but zeros, most of attention, are quantised once."""
+    used = np.flatnonzero(array.any(1))
+    out = np.repeat(gguf.quants.quantize(np.zeros((1, array.shape[1]), np.float32), kind), len(array), axis=0)
+    out[used] = gguf.quants.quantize(array[used], kind)
+    return out
 
 
 def add_attention(file, layer):
     for part, (rows, cols, kind) in ATTENTION.items():
 
         def make(part=part, kind=kind):
-            return gguf.quants.quantize(attention(layer)[part], kind)
+            return quantized(attention(layer)[part], kind)
 
         file.add(f"blk.{layer}.attn_{part}.weight", (rows, cols), kind, make)
 
@@ -189,8 +195,8 @@ def write(options):
     streams = [routing.Stream(rows, ids), routing.Stream(rows, rng.integers(0, VOCAB, NUM_FITTED))]
     file = File(options.out)
     add_settings(file.writer, options.layers, vocabulary)
-    file.add("token_embd.weight", rows.shape, Type.Q4_0, quantized(rows, Type.Q4_0))
-    file.add("output.weight", rows.shape, Type.Q8_0, quantized(head_rows(rows, rng), Type.Q8_0))
+    file.add("token_embd.weight", rows.shape, Type.Q4_0, lambda: quantized(rows, Type.Q4_0))
+    file.add("output.weight", rows.shape, Type.Q8_0, lambda: quantized(head_rows(rows, rng), Type.Q8_0))
     file.add_floats("output_norm.weight", np.ones(WIDTH, np.float32))
     pools = {n: random_rows(kind, HIDDEN if n == "down" else WIDTH, d, rng) for n, d in DEVIATION.items()}
     for layer in range(options.layers):
