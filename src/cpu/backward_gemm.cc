@@ -32,12 +32,53 @@ struct Gemm::Step {
   int64_t depth() const { return end_depth - begin_depth; }
 };
 
-void Gemm::PackB(const Step& step, int64_t panel) {
+int64_t Gemm::NumPacks(const Step& step) const {
+  const bool by_rows = step.b.stored != nullptr && !step.b.transposed;
+  return CeilDiv(step.end_col - step.begin_col, by_rows ? RowDecoder::kCols : kernels_.tile_cols);
+}
+
+void Gemm::PackB(const Step& step, int64_t index, int thread) {
+  if (step.b.stored == nullptr) {
+    PackPanel(step, index);
+  } else if (step.b.transposed) {
+    PackStoredColumns(step, index, thread);
+  } else {
+    PackStoredRows(step, index, thread);
+  }
+}
+
+void Gemm::PackPanel(const Step& step, int64_t panel) {
   const int64_t tile_cols = kernels_.tile_cols;
   const int64_t col = step.begin_col + panel * tile_cols;
   const auto pack = step.b.transposed ? kernels_.pack_columns : kernels_.pack_rows;
   pack(std::min(tile_cols, step.end_col - col), step.depth(), step.b.at(step.begin_depth, col),
        step.b.mat.stride, step.packed + panel * tile_cols * kDepth, tile_cols);
+}
+
+// A panel of the transposed: the columns of B are rows of the weight.
+void Gemm::PackStoredColumns(const Step& step, int64_t panel, int thread) {
+  static_assert(kDepth <= RowDecoder::kCols);
+  const int64_t tile_cols = kernels_.tile_cols, row = step.begin_col + panel * tile_cols;
+  const int64_t width = std::min(tile_cols, step.end_col - row);
+  const Mat<const float> part =
+      decoder_.Decode(*step.b.stored, row, width, step.begin_depth, step.depth(), thread);
+  kernels_.pack_columns(width, step.depth(), part.data, part.stride,
+                        step.packed + panel * tile_cols * kDepth, tile_cols);
+}
+
+// All panels of some columns, a few rows of the weight at a time.
+void Gemm::PackStoredRows(const Step& step, int64_t index, int thread) {
+  const int64_t tile_cols = kernels_.tile_cols, begin = index * RowDecoder::kCols;
+  const int64_t cols = std::min(RowDecoder::kCols, step.end_col - step.begin_col - begin);
+  for (int64_t i = 0; i < step.depth(); i += RowDecoder::kRows) {
+    const int64_t rows = std::min(RowDecoder::kRows, step.depth() - i);
+    const Mat<const float> part = decoder_.Decode(*step.b.stored, step.begin_depth + i, rows,
+                                                  step.begin_col + begin, cols, thread);
+    for (int64_t col = 0; col < cols; col += tile_cols) {
+      kernels_.pack_rows(std::min(tile_cols, cols - col), rows, part.data + col, part.stride,
+                         step.packed + (begin + col) * kDepth + i * tile_cols, tile_cols);
+    }
+  }
 }
 
 // Rows [row, end_row) of op(A) one after another in `panel`, kDepth apart.
@@ -78,6 +119,8 @@ void Gemm::MultiplyPanel(const Step& step, int64_t row, int64_t end_row, int64_t
 
 void Gemm::Product(Factor a, Factor b, Into into, Mat<float> c) {
   CADRE_CHECK(a.rows() == c.rows && b.cols() == c.cols && a.cols() == b.rows());
+  CADRE_CHECK(a.stored == nullptr && kernels_.tile_cols <= RowDecoder::kRows &&
+              RowDecoder::kCols % kernels_.tile_cols == 0);
   const int64_t depth = a.cols();
   if (c.empty()) return;
   if (depth == 0) {
@@ -86,7 +129,8 @@ void Gemm::Product(Factor a, Factor b, Into into, Mat<float> c) {
     return;
   }
   // Packing B costs one copy of it; with few rows of A the copy is not earned back.
-  const bool pack_b = b.transposed || c.rows > 2 * kernels_.tile_rows;
+  const bool pack_b = b.transposed || b.stored != nullptr || c.rows > 2 * kernels_.tile_rows;
+  if (b.stored != nullptr) decoder_.Reserve();
   const int64_t block_floats =
       kDepth * std::min(kWidth, CeilDiv(c.cols, kernels_.tile_cols) * kernels_.tile_cols);
   if (pack_b) b_block_.Reserve(2 * block_floats);
@@ -116,15 +160,15 @@ void Gemm::Product(Factor a, Factor b, Into into, Mat<float> c) {
   const int64_t row_panels = CeilDiv(c.rows, kernels_.tile_rows);
   Step step = step_at(0);
   if (pack_b)
-    threads_.ParallelFor(num_panels(step), [&](int64_t panel, int) { PackB(step, panel); });
+    threads_.ParallelFor(NumPacks(step), [&](int64_t i, int thread) { PackB(step, i, thread); });
   for (int64_t s = 0; s < num_steps; ++s) {
     const int64_t col_panels = num_panels(step);
     const int64_t col_tiles = std::min(col_panels, CeilDiv(wanted, row_panels));
     const int64_t num_tiles = row_panels * col_tiles;
     const Step next = step_at(std::min(s + 1, num_steps - 1));
-    const int64_t num_packs = pack_b && s + 1 < num_steps ? num_panels(next) : 0;
+    const int64_t num_packs = pack_b && s + 1 < num_steps ? NumPacks(next) : 0;
     threads_.ParallelFor(num_tiles + num_packs, [&](int64_t task, int thread) {
-      if (task >= num_tiles) return PackB(next, task - num_tiles);
+      if (task >= num_tiles) return PackB(next, task - num_tiles, thread);
       const int64_t row_panel = task / col_tiles, col_tile = task % col_tiles;
       MultiplyPanel(step, c.rows * row_panel / row_panels, c.rows * (row_panel + 1) / row_panels,
                     col_panels * col_tile / col_tiles * kernels_.tile_cols,
