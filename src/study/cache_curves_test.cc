@@ -24,10 +24,6 @@ ChoiceStream StreamOf(const RoutingTrace& trace) {
           .num_experts = trace.num_experts};
 }
 
-double Rate(int64_t hits, const RoutingTrace& trace) {
-  return static_cast<double>(hits) / static_cast<double>(trace.num_tokens() * trace.top_k);
-}
-
 // Sets by hand, the plain way: newest last.
 int64_t PlainLru(const ChoiceStream& stream, int64_t slots) {
   std::vector<uint16_t> cache;
@@ -97,7 +93,10 @@ TEST(CacheCurves, OfEvenChoicesAreSlotsOverExperts) {
     EXPECT_NEAR(curves.most_used[i], curves.even[i], 0.012);
     EXPECT_GE(curves.belady[i], curves.lru[i]);
     EXPECT_GE(curves.belady[i], curves.lfu[i]);
-    EXPECT_GE(curves.belady[i], curves.most_used[i] - 0.001);
+    // The most used need not take in what a token needs; with room for one token, Belady must.
+    if (i > 0) {
+      EXPECT_GE(curves.belady[i], curves.most_used[i]);
+    }
   }
   EXPECT_NEAR(curves.lru.back(), 1, 0.001);  // but for the first uses
   EXPECT_NEAR(curves.belady.back(), 1, 0.001);

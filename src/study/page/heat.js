@@ -13,7 +13,7 @@ const byRatio = (ratio) => (ratio <= 0 ? -1 : Math.max(-1, Math.min(1, Math.log2
 // heat: { corner, cols: [node or text], rows: [{ label, cells: [{ at, text, tip }] }] }; at: null for no value.
 function heatTable(caption, { corner = "", cols, rows, small = false }) {
   const table = el("table", { class: small ? "heat small" : "heat" }, el("caption", { class: "hidden" }, caption));
-  if (!small) table.append(el("thead", {}, el("tr", {}, el("td", {}, corner), ...cols.map((col) => el("th", { scope: "col" }, col)))));
+  if (!small) table.append(el("thead", {}, el("tr", {}, el("td", { class: "corner" }, corner), ...cols.map((col) => el("th", { scope: "col" }, col)))));
   const body = el("tbody");
   for (const { label, cells } of rows) {
     const row = el("tr", {}, small ? null : el("th", { scope: "row", title: label }, label));
@@ -23,7 +23,6 @@ function heatTable(caption, { corner = "", cols, rows, small = false }) {
     }
     body.append(row);
   }
-  if (!small) table.querySelector("thead td").className = "none-corner";
   table.append(body);
   table.addEventListener("pointermove", (event) => {
     const cell = event.target.closest("[data-tip]");

@@ -46,5 +46,5 @@ function loadsSection() {
   if (layerNow().coactivation) {
     parts[1].append(panel("Who works together", "Tokens that two experts share, over what their loads explain: 1 is chance.", live(coactivationHeat), ratioScale()));
   }
-  return section("How the work is spread", "A share of the choices of each expert, by domain. First and second choice differ, and often undo each other: switch between them above.", ...parts);
+  return section("How the work is spread", "Each expert's share of the choices, by domain. First and second choices are spread differently: switch between them above.", ...parts);
 }

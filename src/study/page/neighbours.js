@@ -4,7 +4,7 @@ function repeatsChart(what) {
   const pick = (name) => ofLayers((layer) => ofDomains(layer, (domain) => domain.repeats[what][name]));
   return lineChart("Repeats of neighbours by layer", { x: ofLayers((_, number) => number), axis: "layer", now: state.layer, format: (value, exact) => percent(value, exact ? 1 : 0),
     series: [...report.domains.map((domain, d) => ({ name: domain.name, values: ofLayers((layer) => layer.domains[d].repeats[what].share), low: ofLayers((layer) => layer.domains[d].repeats[what].low), high: ofLayers((layer) => layer.domains[d].repeats[what].high) })),
-      { name: "documents shuffled", values: pick("shuffled_in_document"), grey: true, dashed: true }, { name: "even loads", values: pick("even"), grey: true }] });
+      { name: "documents shuffled, mean", values: pick("shuffled_in_document"), grey: true, dashed: true }, { name: "even loads", values: pick("even"), grey: true }] });
 }
 
 function repeatsTable(what) {
@@ -32,6 +32,8 @@ function neighboursSection() {
   if (any) parts.push(panel("At least one expert in common", "Any of the choices of both tokens.", live(() => repeatsChart("any"))));
   parts.push(panel("First choice, this layer", "A repeat is worth something only above the baseline that knows the loads.", live(() => repeatsTable("first"))));
   if (any) parts.push(panel("In common, this layer", null, live(() => repeatsTable("any"))));
-  parts.push(panel("How far it reaches", "At least one expert in common, tokens that far apart.", live(lagChart)));
+  const far = panel("How far it reaches, this layer", any ? "At least one expert in common, tokens that far apart." : "The same expert, tokens that far apart.", live(lagChart));
+  far.classList.add("wide");
+  parts.push(far);
   return section("Neighbours", "Tokens side by side share experts where text has stretches; uneven loads alone make them share some.", el("div", { class: "panels" }, ...parts));
 }

@@ -49,7 +49,9 @@ function themeButton() {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
-  state.layer = Math.floor(report.layers.length / 2);
+  // Where domains tell most: the layer that there is most to see in.
+  const told = ofLayers((layer) => layer.topic.domain.bits);
+  state.layer = told.indexOf(Math.max(...told));
   const { model, domains, tokens } = report;
   const head = el("header", {}, el("div", { class: "top" }, el("h1", {}, `What the experts of ${model.name} do`), themeButton()),
     el("p", { class: "lead" }, `${model.layers} layers of ${model.experts} experts, ${model.experts_per_token} for each token, over ${grouped(tokens)} tokens of ${domains.map((domain) => domain.name).join(", ")}.`), findings());
