@@ -1,5 +1,5 @@
-# Turns files into one C++ source that holds their bytes, content types and SHA-256, sorted by name:
-#   cmake -DOUT=web_files.cc "-DFILES=a.js;b.css" -P embed_files.cmake
+# Turns files into one C++ source that holds their bytes, content types and SHA-256, sorted by name, behind a function of a header:
+#   cmake -DOUT=web_files.cc "-DFILES=a.js;b.css" -DHEADER=server/web_files.h -DFUNCTION=WebFiles -P embed_files.cmake
 # A file whose ending has no content type below is an error, not a guess.
 set(type_html "text/html; charset=utf-8")
 set(type_css "text/css; charset=utf-8")
@@ -27,8 +27,8 @@ foreach(file IN LISTS FILES)
   math(EXPR number "${number} + 1")
 endforeach()
 
-file(WRITE "${OUT}.new" "// Made by cmake/embed_files.cmake from src/server/web/.
-#include \"server/web_files.h\"
+file(WRITE "${OUT}.new" "// Made by cmake/embed_files.cmake.
+#include \"${HEADER}\"
 
 namespace cadre {
 namespace {
@@ -41,8 +41,8 @@ std::string_view View(const unsigned char (&bytes)[kSize]) {
 
 }  // namespace
 
-std::span<const WebFile> WebFiles() {
-  static const WebFile files[] = {
+std::span<const EmbeddedFile> ${FUNCTION}() {
+  static const EmbeddedFile files[] = {
 ${rows}  };
   return files;
 }

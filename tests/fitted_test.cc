@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "base/huge_memory.h"
 #include "model/testing.h"
 #include "quantize/convert.h"
@@ -126,6 +128,45 @@ TEST(FittedModel, RunsWithinABudgetAndSaysWhatItPlanned) {
   options.budget = 1;
   EXPECT_THAT(ErrorOf([&] { FittedModel(loaded, *device, *packer, needs, options); }),
               HasSubstr("--memory is 1 bytes but this run needs "));
+}
+
+TEST(FittedModel, CopiesInFewerBitsArePlannedForAndStandIn) {
+  const TempFolder folder;
+  const std::string copy_path =
+      Converted(GoldenPath("mixtral"), folder,
+                {"copy", {TensorLayout::kGguf, ExpertLayout::kMerged}, DType::kQ4_0});
+  const LoadedModel loaded = LoadedModel::Load(GoldenPath("mixtral"));
+  const LoadedModel copy = LoadedModel::Load(copy_path);
+  ThreadPool threads(2), packer_threads(1);
+  const auto device = MakeDevice(DeviceNames().back(), threads);
+  const auto packer = MakeDevice(DeviceNames().back(), packer_threads);
+  const RunNeeds needs = {.step_tokens = 6};
+  FitOptions options{.misses = {.on_miss = OnMiss::kLowBit, .most_wait_s = 0, .most_gate = 1},
+                     .low_bit = &copy};
+  options.budget = std::max(Budget(loaded, *device, needs, options, 6),
+                            static_cast<int64_t>(PeakResidentMemory())) +
+                   LowBitExperts::Bytes(copy.model(), options.form, *device);
+  FittedModel fitted(loaded, *device, *packer, needs, options);
+  EXPECT_THAT(fitted.plan().ToText(), HasSubstr("for all experts in fewer bits"));
+  const auto logits = Logits(fitted.model(), *device, ActivationType::kRounded, &fitted.experts());
+  const auto sum = fitted.experts().stats().Sum();
+  EXPECT_GT(sum.low_bit, 0);
+  // Near what the model says, and not the same.
+  const auto expected = Logits(loaded.model(), *device, ActivationType::kRounded, nullptr);
+  double off = 0, size = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    off += std::pow(logits[i] - expected[i], 2);
+    size += std::pow(expected[i], 2);
+  }
+  EXPECT_GT(off, 0);
+  EXPECT_LT(off, 0.1 * size);
+
+  const std::string other = Converted(GoldenPath("llama_tied"), folder,
+                                      {"other", {TensorLayout::kGguf, ExpertLayout::kMerged}});
+  const LoadedModel another = LoadedModel::Load(other);
+  options.low_bit = &another;
+  EXPECT_THAT(ErrorOf([&] { FittedModel(loaded, *device, *packer, needs, options); }),
+              HasSubstr("it is no copy of it"));
 }
 
 // One expert, no router: the next layer's is known beforehand.

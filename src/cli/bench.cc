@@ -1,22 +1,22 @@
-// cadre bench: how fast a model runs here, beside what the machine can do at most.
+// cadre bench: how fast a model runs here, beside what the machine can do at most and what cadre
+// plan would have said.
 #include <algorithm>
 #include <memory>
 #include <numeric>
-#include <optional>
 #include <set>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/huge_memory.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/random.h"
+#include "cli/bench_report.h"
 #include "cli/commands.h"
-#include "cli/fetching.h"
 #include "cli/model_path.h"
-#include "cli/output.h"
+#include "cli/outlook.h"
+#include "cli/run_needs.h"
 #include "cli/session.h"
 #include "cpu/limits.h"
 #include "model/kv_cache.h"
@@ -26,21 +26,6 @@
 namespace cadre {
 namespace {
 
-struct BenchCommand {
-  SharedOptions shared;
-  ModelOptions run;
-  std::string model, preset;
-  std::string type = "q4_0";
-  int64_t layers = 0;
-  int64_t prompt = 512, generate = 64, depth = 0, batch = 1;
-  int repeat = 5;
-  bool json = false;
-};
-
-struct Spread {
-  double median = 0, min = 0, max = 0;
-};
-
 Spread SpreadOf(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const size_t n = values.size();
@@ -48,14 +33,6 @@ Spread SpreadOf(std::vector<double> values) {
   return {n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2, values.front(),
           values.back()};
 }
-
-// What the weights of a model cost.
-struct Work {
-  double shared_bytes = 0;           // read for any token
-  double expert_bytes = 0;           // of one expert of one layer
-  double bytes_per_step = 0;         // read for one token of each sequence of the batch
-  double operations_per_prompt = 0;  // products and sums with weights, of a whole prompt
-};
 
 double Values(const Weight& w) { return static_cast<double>(w.rows) * static_cast<double>(w.cols); }
 
@@ -87,16 +64,15 @@ Work WorkOf(const Model& model, int64_t prompt) {
 }
 
 // The sequence that prompts are measured on, and those of the batch beside it.
-RunNeeds NeedsOf(const BenchCommand& command, const ModelSession& session) {
-  const ModelConfig& config = session.config();
+RunNeeds NeedsOf(const BenchCommand& command, const ModelConfig& config) {
   const int64_t longest = std::max(command.depth, command.prompt);
-  RunNeeds needs = session.OneSequence(command.depth + command.prompt + command.generate, longest);
+  RunNeeds needs = OneSequence(config, command.depth + command.prompt + command.generate, longest);
   if (command.batch == 1) return needs;
   needs.step_tokens = std::max(needs.step_tokens, command.batch);
   needs.logit_rows = command.batch + 1;
   needs.other_bytes += Activations::InferenceBytes(config, needs.step_tokens, config.router.top_k);
   needs.least_pages +=
-      command.batch * session.PagesOf(command.depth + command.generate, needs.step_tokens);
+      command.batch * PagesOf(config, command.depth + command.generate, needs.step_tokens);
   needs.most_pages = needs.least_pages;
   return needs;
 }
@@ -107,7 +83,7 @@ struct Bench {
     if (!command.model.empty()) {
       session = std::make_unique<ModelSession>(command.model, TextNeed::kNone, command.shared,
                                                command.run);
-      session->Fit(NeedsOf(command, *session));
+      session->Fit(NeedsOf(command, session->config()));
       device = &session->device();
       experts = &session->experts();
       model = &session->model();
@@ -137,14 +113,28 @@ struct Bench {
   const Model* model = nullptr;
 };
 
-struct Measured {
-  Spread prompt, generate;  // tokens per second
-  Work work;
-  Limits limits;
-  DType expert_type = DType::kF32;
-  double peak_rss_bytes = 0;
-  std::optional<ExpertStats> fetching;  // with --memory
-};
+// What cadre plan says of this run, asked when it is over: the machine is as it was just now.
+// process_bytes: the program before the model.
+void PredictRun(const Bench& bench, const BenchCommand& command, int64_t process_bytes,
+                Measured& measured) {
+  if (command.run.Misses().on_miss != OnMiss::kWait) return;
+  const bool fetches = bench.session && bench.session->has_budget();
+  const LoadedModel* loaded = bench.session ? &bench.session->loaded() : nullptr;
+  const Model& model = loaded != nullptr ? loaded->model() : *bench.model;
+  const Outlook outlook(model, fetches ? &loaded->checkpoint() : nullptr, *bench.device,
+                        command.shared, command.run,
+                        {.shape = {.prompt = command.prompt,
+                                   .generate = command.generate,
+                                   .depth = command.depth,
+                                   .batch = command.batch},
+                         .needs = NeedsOf(command, model.config),
+                         .process_bytes = process_bytes,
+                         .routing_files = command.routing_files,
+                         .others = {}});
+  const auto [memory, prediction] = outlook.For(model);
+  measured.predicted = prediction;
+  measured.predicted_bytes = static_cast<double>(TotalBytes(memory));
+}
 
 std::vector<int32_t> RandomIds(int64_t count, int64_t vocab, Random& random) {
   std::vector<int32_t> ids(static_cast<size_t>(count));
@@ -255,7 +245,7 @@ Spread MeasureBatch(Bench& bench, const BenchCommand& command, Work& work) {
   return SpreadOf(rates);
 }
 
-Measured Measure(Bench& bench, const BenchCommand& command) {
+Measured Measure(Bench& bench, const BenchCommand& command, int64_t process_bytes) {
   const int64_t vocab = bench.model->config.vocab_size;
   Random random(command.shared.seed + 1);
   Buffer<float> logits(vocab);
@@ -285,100 +275,27 @@ Measured Measure(Bench& bench, const BenchCommand& command) {
       generate_rates.push_back(static_cast<double>(command.generate) / generate_s);
   }
   progress.reset();
-  Measured measured{SpreadOf(prompt_rates),
-                    SpreadOf(generate_rates),
-                    WorkOf(*bench.model, command.prompt),
-                    {},
-                    bench.model->weights.layers[0].experts[0].w1.type,
-                    0,
-                    {}};
+  Measured measured{.prompt = SpreadOf(prompt_rates),
+                    .generate = SpreadOf(generate_rates),
+                    .work = WorkOf(*bench.model, command.prompt),
+                    .limits = {},
+                    .expert_type = bench.model->weights.layers[0].experts[0].w1.type,
+                    .fetching = {},
+                    .predicted = {}};
   if (command.batch > 1 && command.generate > 0)
     measured.generate = MeasureBatch(bench, command, measured.work);
+  // What it takes to measure the machine is no part of the model's memory.
+  measured.peak_rss_bytes = static_cast<double>(PeakResidentMemory());
+  sequence.reset();
   if (bench.session && bench.session->has_budget()) {
-    // What it takes to measure the machine is no part of the model's budget.
     measured.fetching = bench.experts->stats();
-    measured.peak_rss_bytes = static_cast<double>(PeakResidentMemory());
-    sequence.reset();
     bench.session->Unfit();
   }
+  PredictRun(bench, command, process_bytes, measured);
   measured.limits =
       MeasureLimits(command.shared.isa.empty() ? DetectIsa() : ParseIsa(command.shared.isa),
                     bench.device->threads());
-  if (!measured.fetching) measured.peak_rss_bytes = static_cast<double>(PeakResidentMemory());
   return measured;
-}
-
-struct Shares {
-  double gigabytes_per_s, fraction_of_stream, prompt_gops;
-  // Of the products that the experts' type is made of: BF16, else 8-bit.
-  std::string_view peak_name;
-  double peak_gops, fraction_of_peak;
-};
-
-Shares SharesOf(const Measured& m, int64_t prompt, double batch) {
-  Shares shares{};
-  shares.gigabytes_per_s = m.generate.median / batch * m.work.bytes_per_step * 1e-9;
-  shares.fraction_of_stream = shares.gigabytes_per_s / m.limits.stream_gigabytes_per_s;
-  shares.prompt_gops =
-      m.prompt.median / static_cast<double>(prompt) * m.work.operations_per_prompt * 1e-9;
-  const bool bf16 = m.expert_type == DType::kBF16 && m.limits.bf16_gflops > 0;
-  shares.peak_name = bf16 ? "BF16" : "integer";
-  shares.peak_gops = bf16 ? m.limits.bf16_gflops : m.limits.integer_gops;
-  shares.fraction_of_peak = shares.prompt_gops / shares.peak_gops;
-  return shares;
-}
-
-OrderedJson ToJson(const Spread& spread) {
-  return {{"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
-}
-
-void PrintResult(const Measured& m, const BenchCommand& command) {
-  const auto batch = static_cast<double>(command.batch);
-  const Shares s = SharesOf(m, command.prompt, batch);
-  if (command.json) {
-    OrderedJson json = {{"prompt_tokens", command.prompt},
-                        {"generate_tokens", command.generate},
-                        {"depth", command.depth},
-                        {"batch", command.batch},
-                        {"repeat", command.repeat},
-                        {"prompt_tokens_per_s", ToJson(m.prompt)},
-                        {"generate_tokens_per_s", ToJson(m.generate)},
-                        {"bytes_per_token", m.work.bytes_per_step / batch},
-                        {"gigabytes_per_s", s.gigabytes_per_s},
-                        {"stream_gigabytes_per_s", m.limits.stream_gigabytes_per_s},
-                        {"fraction_of_stream", s.fraction_of_stream},
-                        {"prompt_gops", s.prompt_gops},
-                        {"integer_peak_gops", m.limits.integer_gops},
-                        {"fraction_of_integer_peak", s.prompt_gops / m.limits.integer_gops},
-                        {"peak", s.peak_name},
-                        {"fraction_of_peak", s.fraction_of_peak},
-                        {"matrix_peak_gops", m.limits.matrix_gops},
-                        {"bf16_peak_gflops", m.limits.bf16_gflops},
-                        {"peak_rss_bytes", m.peak_rss_bytes}};
-    if (m.fetching) json["experts_fetched"] = ToJson(*m.fetching);
-    return PrintJson(json);
-  }
-  std::string text = fmt::format(
-      "prompt    {:8.1f} tokens/s  ({:.1f} to {:.1f})  {:.0f} GOP/s, {:.0f} % of the {} peak "
-      "of {:.0f}\n",
-      m.prompt.median, m.prompt.min, m.prompt.max, s.prompt_gops, 100 * s.fraction_of_peak,
-      s.peak_name, s.peak_gops);
-  if (command.generate > 0) {
-    text += fmt::format(
-        "generate  {:8.1f} tokens/s  ({:.1f} to {:.1f})  {} per token: {:.1f} GB/s, {:.0f} % of "
-        "the "
-        "stream's {:.1f}\n",
-        m.generate.median, m.generate.min, m.generate.max,
-        ShortBytes(m.work.bytes_per_step / batch), s.gigabytes_per_s, 100 * s.fraction_of_stream,
-        m.limits.stream_gigabytes_per_s);
-  }
-  if (m.limits.matrix_gops > 0) {
-    text += fmt::format(
-        "          that peak is of vector products; the matrix unit's is {:.0f} (8 bits)\n",
-        m.limits.matrix_gops);
-  }
-  if (m.fetching) text += ToText(*m.fetching) + "\n";
-  Print(text + fmt::format("memory    {} at most\n", ShortBytes(m.peak_rss_bytes)));
 }
 
 }  // namespace
@@ -420,6 +337,7 @@ void AddBenchCommand(CLI::App& app) {
   command->add_option("--repeat", options->repeat, "Runs; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  AddRoutingFiles(*command, options->routing_files);
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
   AddMemoryOptions(*command, options->run);
@@ -428,8 +346,9 @@ void AddBenchCommand(CLI::App& app) {
   command->callback([options] {
     if (options->model.empty() && options->preset.empty())
       throw CLI::RequiredError("MODEL or --preset");
+    const auto process_bytes = static_cast<int64_t>(ResidentMemory());
     Bench bench(*options);
-    PrintResult(Measure(bench, *options), *options);
+    PrintResult(Measure(bench, *options, process_bytes), *options);
   });
 }
 

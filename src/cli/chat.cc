@@ -93,7 +93,7 @@ class Conversation {
     log::info("{}: {} prompt tokens ({} kept from before), {} generated at {:.1f}/s",
               Name(result.finish_reason), result.prompt_tokens, result.reused_tokens,
               result.ids.size(), result.generated_tokens_per_s());
-    if (session_.has_budget()) log::info("{}", ToText(session_.experts().stats()));
+    if (session_.has_budget()) LogFetching(session_.experts().stats());
     return result.text;
   }
 

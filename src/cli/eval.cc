@@ -1,127 +1,62 @@
 // cadre eval: one published benchmark over a model.
+#include <algorithm>
 #include <memory>
-#include <optional>
 
-#include "base/digest.h"
 #include "base/error.h"
-#include "base/json.h"
 #include "base/log.h"
-#include "base/mapped_file.h"
-#include "base/progress.h"
 #include "cli/commands.h"
-#include "cli/eval_report.h"
+#include "cli/eval_command.h"
+#include "cli/fetching.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
-#include "cli/session.h"
-#include "eval/evaluate.h"
-#include "eval/tasks/data_files.h"
 
 namespace cadre {
 namespace {
 
-struct EvalCommand {
-  SharedOptions shared;
-  ModelOptions run;
-  std::string model;
-  std::string task;
-  std::string data;
-  std::string shots_data;
-  std::optional<int> shots;
-  int64_t limit = 0;
-  std::string record;
-  bool resume = false;
-  bool one_by_one = false;
-  bool json = false;
-};
-
-std::vector<std::string> Digests(const std::vector<std::string>& files) {
-  std::vector<std::string> digests;
-  for (const auto& file : files) digests.push_back(Sha256(MappedFile(file).bytes()));
-  return digests;
-}
-
-// How many examples, and where they come from; without a file of them the items themselves.
-int NumShots(const EvalCommand& command, const Task& task, const DataFiles& files) {
-  const int shots = command.shots.value_or(task.default_shots);
-  if (shots == 0 || !files.shots.empty()) return shots;
-  if (command.shots) {
-    log::warn("examples come out of the items themselves: --shots-data names a file of others");
-    return shots;
-  }
-  log::warn("{} is published with {} examples, but there is no --shots-data: none are shown",
-            task.title, shots);
-  return 0;
-}
-
-OrderedJson RecordHead(const EvalCommand& command, const Task& task, const DataFiles& files,
-                       const EvalReport& report, int64_t context) {
-  return {{"record", "cadre eval"},
-          {"model", command.model},
-          {"task", task.name},
-          {"data_sha256", Digests(files.items)},
-          {"items", report.num_items},
-          {"shots", report.shots},
-          {"shots_sha256", Digests(report.shots > 0 ? files.shots : std::vector<std::string>())},
-          {"seed", command.shared.seed},
-          {"context_tokens", context},
-          {"kv", command.run.kv},
-          {"activations", command.run.activations},
-          {"bos", report.bos}};
+EvaluationResult RunTask(const EvalCommand& command, PreparedBenchmark& prepared,
+                         ModelSession& session, EvalReport& report) {
+  if (prepared.task.writing) FitWriting(command, session);
+  const PromptEncoder encoder(session.tokenizer(), session.context_length());
+  report.bos = encoder.adds_bos();
+  if (!report.bos) log::warn("the vocabulary wants no BOS: prompts begin without one");
+  if (prepared.task.name == kMtBenchTask) return RunMtBench(command, prepared, session);
+  if (prepared.task.name == kPassKeyTask) prepared.MakePassKeys(command, session);
+  return prepared.task.writing ? RunWriting(command, prepared, session, encoder)
+                               : RunLikelihood(command, prepared, session, encoder);
 }
 
 void Run(const EvalCommand& command) {
   log::Start(command.shared.log_level);
-  const Task& task = FindTask(command.task);
-  const DataFiles files = FindDataFiles(task, command.data, command.shots_data);
-  std::vector<EvalItem> items = ReadItems(task, files.items);
-  if (command.limit > 0 && command.limit < std::ssize(items))
-    items.resize(static_cast<size_t>(command.limit));
-  EvalReport report{.task = &task, .files = files, .num_items = std::ssize(items)};
-  report.shots = NumShots(command, task, files);
-  const bool has_pool = report.shots > 0 && !files.shots.empty();
-  const auto pool = has_pool ? ReadItems(task, files.shots) : std::vector<EvalItem>();
-  const Shots shots(task, items, has_pool ? &pool : nullptr, report.shots, command.shared.seed,
-                    has_pool ? files.shots.front() : files.items.front());
-
-  ModelSession session(command.model, TextNeed::kTokens, command.shared, command.run);
-  const PromptEncoder encoder(session.tokenizer(), session.context_length());
-  report.bos = encoder.adds_bos();
-  if (!report.bos) log::warn("the vocabulary wants no BOS: prompts begin without one");
-  LikelihoodScorer scorer(session.model(), session.experts(), session.device(),
-                          command.run.Sequence());
-  std::optional<EvalRecord> record;
-  if (!command.record.empty()) {
-    record.emplace(command.record,
-                   RecordHead(command, task, files, report, session.context_length()),
-                   command.resume);
-  }
-
+  CheckWritingOptions(command, FindTask(command.task));
+  if (command.resume && command.run.Misses().on_miss != OnMiss::kWait)
+    throw Error("--resume compares bits, which only --on-miss wait keeps");
+  PreparedBenchmark prepared(command);
+  EvalReport report{.task = &prepared.task,
+                    .files = prepared.files,
+                    .shots = std::max(prepared.num_shots, prepared.task.fixed_shots),
+                    .samples = prepared.task.writing ? NumSamples(command) : 0};
+  const bool is_chat = prepared.task.name == kMtBenchTask;
+  ModelSession session(command.model, is_chat ? TextNeed::kChat : TextNeed::kTokens, command.shared,
+                       command.run);
   const Interrupt interrupt;
-  std::optional<Progress> progress;
-  const EvaluationOptions options{.one_by_one = command.one_by_one,
-                                  .record = record ? &*record : nullptr,
-                                  .on_progress =
-                                      [&](int64_t done, int64_t total) {
-                                        if (!progress)
-                                          progress.emplace(std::string(task.name), total, done);
-                                        progress->Update(done);
-                                      },
-                                  .cancelled = &Interrupt::flag()};
-  report.result = Evaluate({.task = &task, .items = &items, .shots = &shots}, encoder, scorer,
-                           session.device().threads(), options);
-  progress.reset();
+  report.result = RunTask(command, prepared, session, report);
+  report.num_items = prepared.num_items;
   if (!report.result.is_whole) {
-    throw Error("{}: stopped after {} of {} items{}", task.name, report.result.items,
-                report.num_items,
-                record ? fmt::format("; --resume goes on with {}", record->path()) : "");
+    throw Error(
+        "{}: stopped after {} of {} items{}", prepared.task.name, report.result.items,
+        report.num_items,
+        command.record.empty() ? "" : fmt::format("; --resume goes on with {}", command.record));
   }
   if (report.result.items_cut > 0) {
     log::warn(
         "{} of {} prompts are longer than the context of {} tokens: they lost their beginning",
         report.result.items_cut, report.num_items, session.context_length());
   }
-  if (command.json) return PrintJson(ToJson(report));
-  Print(ToText(report));
+  if (session.has_budget()) LogFetching(session.experts().stats());
+  if (!command.json) return Print(ToText(report));
+  OrderedJson json = ToJson(report);
+  if (session.has_budget()) json["experts"] = ToJson(session.experts().stats());
+  PrintJson(json);
 }
 
 std::string TaskNames() {
@@ -160,14 +95,14 @@ void AddEvalCommand(CLI::App& app) {
   options->shared.seed = kHarnessShotSeed;
   AddModel(*command, options->model);
   command->add_option("--task", options->task, "The benchmark")->required()->check(IsTask());
+  command->add_option(
+      "--data", options->data,
+      "Its file (.jsonl, .json, .csv, with .zst behind it or not), or a folder with it");
   command
       ->add_option(
-          "--data", options->data,
-          "Its file (.jsonl, .json, .csv, with .zst behind it or not), or a folder with it")
-      ->required();
-  command
-      ->add_option("--shots", options->shots,
-                   "Examples before each item; default: as published, 5 for MMLU, else none")
+          "--shots", options->shots,
+          "Examples before each item; default: as published for MMLU (5), TriviaQA (5) and GSM8K "
+          "(8), else none")
       ->check(CLI::Range(0, 1000));
   command->add_option("--shots-data", options->shots_data,
                       "Where the examples come from; default: the training or development file "
@@ -177,13 +112,16 @@ void AddEvalCommand(CLI::App& app) {
       ->capture_default_str();
   auto* record = command->add_option(
       "--record", options->record,
-      "Write a line of JSON for each item as it is scored: ids, log-likelihoods, answer");
+      "Write a line of JSON for each item as it is scored: ids, log-likelihoods or texts, "
+      "answer");
   command->add_flag("--resume", options->resume, "Go on with the record of a run that was stopped")
       ->needs(record);
   command->add_flag("--one-by-one", options->one_by_one,
                     "Score every choice alone, sharing nothing: slower, to the same bits");
+  AddWritingOptions(*command, *options);
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
   AddSharedOptions(*command, options->shared);
   command->callback([options] { Run(*options); });
 }

@@ -14,6 +14,7 @@ struct EvalReport {
   DataFiles files = {};
   int64_t num_items = 0;
   int shots = 0;
+  int samples = 0;  // texts for each item; 0: the task is scored by likelihood
   bool bos = false;
   EvaluationResult result = {};
 };

@@ -80,7 +80,7 @@ void Generate(const GenerateOptions& options) {
     if (!options.json) Print(event.text);
   });
   if (table) table->Commit(last_run);
-  if (session.has_budget()) log::info("{}", ToText(session.experts().stats()));
+  if (session.has_budget()) LogFetching(session.experts().stats());
   if (!options.json) return PrintEnd(result, table.get(), session.tokenizer());
   OrderedJson json = ToJson(result);
   if (table) json["routing"] = table->ToJson(session.tokenizer());

@@ -6,9 +6,11 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mapped_file.h"
 #include "base/progress.h"
 #include "cli/commands.h"
+#include "cli/fetching.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/session.h"
@@ -27,6 +29,7 @@ struct ImatrixCommand {
   std::string file;
   std::string out;
   int64_t sensitivity_tokens = 512;
+  bool is_sensitivity_asked_for = false;
   bool json = false;
 };
 
@@ -63,30 +66,60 @@ std::string ToText(const CollectedImportance& collected, const std::string& out)
   return text;
 }
 
+int64_t Window(const ImatrixCommand& command) {
+  return command.run.context > 0 ? command.run.context : kDefaultWindow;
+}
+
+// The sums of every matrix, three times: as they are collected, for the file, and in it.
+RunNeeds NeedsOf(const ModelSession& session, int64_t window, int64_t tokens) {
+  constexpr int64_t kSumBytes = 8 + 4 + 4;
+  const ModelConfig& config = session.config();
+  RunNeeds needs = session.OneSequence(std::min(window, tokens), std::min(window, tokens));
+  needs.logit_rows = needs.step_tokens;
+  const int64_t per_expert = 2 * config.dim + config.hidden_dim;
+  const int64_t per_layer =
+      4 * config.dim + config.q_dim() + config.router.num_experts * per_expert;
+  needs.other_bytes += kSumBytes * (config.num_layers * per_layer + config.dim);
+  return needs;
+}
+
+// It rounds and runs the weights as they lie in the file, which knows no bounds.
+int64_t SensitivityTokens(const ImatrixCommand& command, const ModelSession& session) {
+  if (!session.has_budget()) return command.sensitivity_tokens;
+  if (!command.is_sensitivity_asked_for) {
+    log::warn("within --memory no --sensitivity is measured: quantize --budget will go by errors");
+  } else if (command.sensitivity_tokens > 0) {
+    throw Error("--sensitivity takes all weights at once: --memory cannot bound it");
+  }
+  return 0;
+}
+
 void Run(const ImatrixCommand& command) {
   ModelSession session(command.model, TextNeed::kTokens, command.shared, command.run);
   const auto& vocabulary = session.tokenizer().vocabulary();
   const std::vector<int32_t> ids = session.EncodePrompt(
       command.file == "-" ? ReadStandardInput() : std::string(MappedFile(command.file).text()));
+  session.Fit(NeedsOf(session, Window(command), std::ssize(ids)));
+  const int64_t sensitivity_tokens = SensitivityTokens(command, session);
   std::unique_ptr<Progress> progress;
-  const CollectOptions options{
-      .context = command.run.context > 0 ? command.run.context : kDefaultWindow,
-      .bos_id = vocabulary.add_bos ? vocabulary.bos_id : -1,
-      .sequence = command.run.Sequence(),
-      .on_progress =
-          [&](int64_t done, int64_t total) {
-            if (!progress) progress = std::make_unique<Progress>("collecting", total);
-            progress->Update(done);
-          },
-      .cancelled = &Interrupt::flag()};
+  const CollectOptions options{.context = Window(command),
+                               .bos_id = vocabulary.add_bos ? vocabulary.bos_id : -1,
+                               .sequence = command.run.Sequence(),
+                               .on_progress =
+                                   [&](int64_t done, int64_t total) {
+                                     if (!progress)
+                                       progress = std::make_unique<Progress>("collecting", total);
+                                     progress->Update(done);
+                                   },
+                               .cancelled = &Interrupt::flag()};
   const Interrupt interrupt;
   CollectedImportance collected =
       CollectImportance(session.model(), session.experts(), session.device(), ids, options);
   progress.reset();
-  if (!Interrupt::flag() && command.sensitivity_tokens > 0) {
+  if (!Interrupt::flag() && sensitivity_tokens > 0) {
     collected.matrix.sensitivity =
         MeasureSensitivity(session.model(), collected.matrix, session.device(), ids,
-                           {.tokens = command.sensitivity_tokens,
+                           {.tokens = sensitivity_tokens,
                             .context = options.context,
                             .bos_id = options.bos_id,
                             .on_progress =
@@ -99,6 +132,7 @@ void Run(const ImatrixCommand& command) {
     progress.reset();
   }
   if (Interrupt::flag()) throw Error("{}: stopped", command.model);
+  if (session.has_budget()) LogFetching(session.experts().stats());
   collected.matrix.datasets = {command.file};
   WriteImportanceMatrix(collected.matrix, command.out);
   if (command.json) return PrintJson(ToJson(collected, command.out));
@@ -121,16 +155,22 @@ void AddImatrixCommand(CLI::App& app) {
   AddModel(*command, options->model);
   command->add_option("--file", options->file, "The text; -: standard input")->required();
   command->add_option("--out", options->out, "The file to write")->required();
-  command
-      ->add_option("--sensitivity", options->sensitivity_tokens,
-                   "Tokens to measure on what errors in each tensor do to the model's output, for "
-                   "quantize --budget (runs the model once per tensor); 0: none")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
-      ->capture_default_str();
+  auto* sensitivity =
+      command
+          ->add_option(
+              "--sensitivity", options->sensitivity_tokens,
+              "Tokens to measure on what errors in each tensor do to the model's output, for "
+              "quantize --budget (runs the model once per tensor); 0: none")
+          ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+          ->capture_default_str();
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
   AddSharedOptions(*command, options->shared);
-  command->callback([options] { Run(*options); });
+  command->callback([options, sensitivity] {
+    options->is_sensitivity_asked_for = sensitivity->count() > 0;
+    Run(*options);
+  });
 }
 
 }  // namespace cadre

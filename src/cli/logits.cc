@@ -84,7 +84,7 @@ void Logits(const LogitsOptions& options) {
   sequence.Append(ids, rows, {.observer = options.routing.empty() ? nullptr : &observer});
   WriteNpy(options.out, rows);
   if (!options.routing.empty()) routing.Save(options.routing);
-  if (session.has_budget()) log::info("{}", ToText(session.experts().stats()));
+  if (session.has_budget()) LogFetching(session.experts().stats());
   if (options.json) return PrintJson({{"tokens", ids.size()}, {"ids", ids}, {"out", options.out}});
   Print(fmt::format("{}: float32 [{}, {}]\n", options.out, rows.rows, rows.cols));
 }

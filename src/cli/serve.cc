@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/run_needs.h"
 #include "cli/session.h"
 #include "engine/engine.h"
 #include "server/api.h"
@@ -86,17 +87,6 @@ ApiConfig MakeApiConfig(const ServeOptions& options, const ModelSession& session
   return config;
 }
 
-// A step's logits, each request's text and connection, and what the sampler makes of its logits.
-RunNeeds NeedsOf(const ServeOptions& options, const ModelConfig& config) {
-  constexpr int64_t kRequestBytes = 256 << 10;
-  constexpr int64_t kSamplerBytes = 32;
-  RunNeeds needs;
-  needs.step_tokens = std::max(options.step_tokens, options.parallel);
-  needs.logit_rows = needs.step_tokens;
-  needs.other_bytes = options.parallel * (kRequestBytes + kSamplerBytes * config.vocab_size);
-  return needs;
-}
-
 EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelSession& session) {
   EngineConfig config;
   config.sequence = options.run.Sequence();
@@ -116,7 +106,9 @@ EngineConfig MakeEngineConfig(const ServeOptions& options, const ModelSession& s
 void Serve(const ServeOptions& options) {
   const EndSignals signals;
   ModelSession session(options.model, TextNeed::kChat, options.shared, options.run);
-  session.FitContext(NeedsOf(options, session.config()), options.parallel, 1);
+  session.FitContext(ManySequences(session.config(), options.parallel, options.step_tokens),
+                     options.parallel, 1,
+                     static_cast<int64_t>(options.kv_bytes));
   Engine engine(session.model(), session.experts(), session.device(), session.tokenizer(),
                 MakeEngineConfig(options, session));
   Api api(MakeApiConfig(options, session), engine);
@@ -188,12 +180,11 @@ void AddServeCommand(CLI::App& app) {
                    "Most tokens of a step: long prompts are cut, so that others need not wait")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  auto* kv_memory =
-      command
-          ->add_option("--kv-memory", options->kv_bytes,
-                       "Memory for keys and values, as 4G; default: what --parallel requests may "
-                       "need, at most a quarter of what is free")
-          ->transform(CLI::AsSizeValue(true));
+  command
+      ->add_option("--kv-memory", options->kv_bytes,
+                   "Memory for keys and values, as 4G, with --memory as a part of it; default: "
+                   "what --parallel requests may need, at most a quarter of what is free")
+      ->transform(CLI::AsSizeValue(true));
   command->add_flag("--no-prefix-cache", options->no_prefix_cache,
                     "Do not keep what was computed for common beginnings of prompts");
   command->add_flag("--no-speculation", options->no_speculation,
@@ -205,7 +196,6 @@ void AddServeCommand(CLI::App& app) {
       ->capture_default_str();
   AddModelOptions(*command, options->run);
   AddMemoryOptions(*command, options->run);
-  command->get_option("--memory")->excludes(kv_memory);  // it is part of it
   AddSharedOptions(*command, options->shared);
   command->callback([options] { Serve(*options); });
 }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/model_path.h"
+#include "cli/run_needs.h"
 #include "cpu/cpu_device.h"
 
 namespace cadre {
@@ -24,6 +25,7 @@ void KeepHeapSmall() { mallopt(M_MMAP_THRESHOLD, 256 << 10); }
 OpenedModel Open(const std::string& model, TextNeed need, const SharedOptions& shared,
                  const ModelOptions& options) {
   log::Start(shared.log_level);
+  options.Misses();
   if (options.memory > 0) KeepHeapSmall();
   OpenedModel opened = OpenModel(ResolveModel(model), need);
   for (const auto& warning : opened.warnings) log::warn("{}", warning);
@@ -54,11 +56,7 @@ ModelSession::ModelSession(const std::string& model, TextNeed need, const Shared
       resident_(opened_.model.model().weights),
       context_length_(options.context > 0 ? options.context : config().context_length) {
   log::info("{} on {} threads ({})", model, threads_.num_threads(), device_->name());
-  if (!has_budget() && packs()) Pack();
-}
-
-bool ModelSession::packs() const {
-  return !options_.no_pack && options_.Sequence().activation == ActivationType::kRounded;
+  if (!has_budget() && options.packs()) Pack();
 }
 
 const Model& ModelSession::model() const {
@@ -76,45 +74,52 @@ void ModelSession::Fit(const RunNeeds& needs) {
   if (!has_budget()) return;
   packer_threads_ = std::make_unique<ThreadPool>(1);
   packer_ = MakeDevice(shared_, *packer_threads_);
+  if (!options_.low_bit.empty()) low_bit_ = LoadedModel::Load(ResolveModel(options_.low_bit));
   fitted_.emplace(
       opened_.model, *device_, *packer_, needs,
       FitOptions{.budget = static_cast<int64_t>(options_.memory),
                  .kv_type = options_.Sequence().kv_type,
-                 .form = packs() ? KeptForm::kPacked : KeptForm::kStored,
+                 .form = options_.packs() ? KeptForm::kPacked : KeptForm::kStored,
                  .max_guesses = options_.guesses,
-                 .policy = options_.cache == "lru" ? CachePolicy::kLru : CachePolicy::kFrequency});
+                 .policy = options_.cache == "lru" ? CachePolicy::kLru : CachePolicy::kFrequency,
+                 .misses = options_.Misses(),
+                 .low_bit = low_bit_ ? &*low_bit_ : nullptr});
 }
 
-void ModelSession::Unfit() { fitted_.reset(); }
+void ModelSession::Unfit() {
+  fitted_.reset();
+  low_bit_.reset();
+}
 
 int64_t ModelSession::kv_page_bytes() const {
   return config().kv_shape(options_.Sequence().kv_type).page_bytes();
 }
 
 int64_t ModelSession::PagesOf(int64_t positions, int64_t step_tokens) const {
-  // With a window, pages behind it go back; one at each end may be there in part.
-  const int64_t window = config().sliding_window;
-  return Pages(window > 0 ? std::min(positions, window + step_tokens + 2 * kKvBlock) : positions);
+  return cadre::PagesOf(config(), positions, step_tokens);
 }
 
 RunNeeds ModelSession::OneSequence(int64_t positions, int64_t prompt_tokens) const {
-  // What the sampler makes of the logits: probabilities and their order.
-  constexpr int64_t kSamplerBytes = 32;
-  const int64_t step = std::clamp<int64_t>(prompt_tokens, 1, Sequence::kChunk);
-  const int64_t pages = PagesOf(positions, step);
-  return {.step_tokens = step,
-          .other_bytes = kSamplerBytes * config().vocab_size,
-          .least_pages = pages,
-          .most_pages = pages};
+  return cadre::OneSequence(config(), positions, prompt_tokens);
 }
 
-void ModelSession::FitContext(RunNeeds needs, int64_t sequences, int64_t spare_pages) {
+void ModelSession::FitContext(RunNeeds needs, int64_t sequences, int64_t spare_pages,
+                              int64_t kv_bytes) {
   constexpr int64_t kLeastContext = 2 * kKvBlock;
   const auto one = [&](int64_t context) { return Pages(context) + spare_pages; };
   const bool is_asked_for = options_.context > 0;
   needs.least_pages =
       one(is_asked_for ? context_length_ : std::min(context_length_, kLeastContext));
   needs.most_pages = sequences * one(context_length_);
+  if (has_budget() && kv_bytes > 0) {
+    const int64_t pages = kv_bytes / kv_page_bytes();
+    if (pages < needs.least_pages) {
+      throw Error("--kv-memory is {} bytes but a context of {} tokens takes {}", kv_bytes,
+                  is_asked_for ? context_length_ : std::min(context_length_, kLeastContext),
+                  needs.least_pages * kv_page_bytes());
+    }
+    needs.least_pages = needs.most_pages = pages;
+  }
   Fit(needs);
   if (!fitted_ || kv_pages() >= one(context_length_)) return;
   context_length_ = (kv_pages() - spare_pages) * kKvBlock;

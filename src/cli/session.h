@@ -31,11 +31,14 @@ class ModelSession {
   void Fit(const RunNeeds& needs);
   // The same for sequences whose length is not known: with a context as --context says, else as
   // long as there is room for in a part of the memory. spare_pages: beside those of a sequence.
-  void FitContext(RunNeeds needs, int64_t sequences, int64_t spare_pages);
+  // kv_bytes: what all keys and values get; 0: what is there.
+  void FitContext(RunNeeds needs, int64_t sequences, int64_t spare_pages, int64_t kv_bytes = 0);
   // Gives the fitted model's memory back.
   void Unfit();
 
   const ModelConfig& config() const { return opened_.model.model().config; }
+  // The model as it lies in its files, also while it is fitted.
+  const LoadedModel& loaded() const { return opened_.model; }
   const Tokenizer& tokenizer() const { return *opened_.tokenizer; }
   ChatVersion chat_version() const { return *opened_.chat_version; }
   const Model& model() const;
@@ -57,7 +60,6 @@ class ModelSession {
 
  private:
   void Pack();
-  bool packs() const;
   const SharedOptions& shared_;
   const ModelOptions& options_;
   ThreadPool threads_;
@@ -68,6 +70,7 @@ class ModelSession {
   // Of the thread that reads.
   std::unique_ptr<ThreadPool> packer_threads_;
   std::unique_ptr<Device> packer_;
+  std::optional<LoadedModel> low_bit_;
   std::optional<FittedModel> fitted_;
 };
 

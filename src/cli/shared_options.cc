@@ -23,6 +23,35 @@ CLI::Validator More(double least, bool or_equal) {
       expected);
 }
 
+// What may stand in for an expert that would be waited for.
+void AddMissOptions(CLI::App& command, CLI::Option* memory, ModelOptions& options) {
+  command
+      .add_option("--on-miss", options.on_miss,
+                  "When an expert is not in memory: wait (exact; default), low-bit (use its copy "
+                  "from --low-bit) or next-best (of those in memory, the one that the router "
+                  "likes best)")
+      ->check(CLI::IsMember({"wait", "low-bit", "next-best"}))
+      ->needs(memory);
+  command
+      .add_option("--low-bit", options.low_bit,
+                  "The same model in fewer bits (cadre quantize): its experts stay in memory and "
+                  "stand in for those that are not there; not exact")
+      ->needs(memory);
+  command
+      .add_option("--miss-wait", options.miss_wait_ms,
+                  "Milliseconds that reading an expert may take for each token that needs it; more "
+                  "is not waited for, but with --on-miss wait")
+      ->check(AtLeast(0))
+      ->needs(memory)
+      ->capture_default_str();
+  command
+      .add_option("--miss-gate", options.miss_gate,
+                  "Most weight that an expert may have for a token to do without it; 1: any")
+      ->check(CLI::Range(0.0, 1.0))
+      ->needs(memory)
+      ->capture_default_str();
+}
+
 }  // namespace
 
 CLI::Validator AtLeast(double least) { return More(least, true); }
@@ -93,6 +122,19 @@ void AddMemoryOptions(CLI::App& command, ModelOptions& options) {
       ->check(CLI::Range(int64_t{0}, int64_t{64}))
       ->needs(memory)
       ->capture_default_str();
+  AddMissOptions(command, memory, options);
+}
+
+MissPolicy ModelOptions::Misses() const {
+  if (on_miss == "low-bit" && low_bit.empty())
+    throw CLI::ValidationError("--on-miss", "low-bit needs --low-bit FILE");
+  if (!on_miss.empty() && on_miss != "low-bit" && !low_bit.empty())
+    throw CLI::ValidationError("--low-bit", "means nothing with --on-miss " + on_miss);
+  return {.on_miss = !low_bit.empty()         ? OnMiss::kLowBit
+                     : on_miss == "next-best" ? OnMiss::kNextBest
+                                              : OnMiss::kWait,
+          .most_wait_s = miss_wait_ms * 1e-3,
+          .most_gate = static_cast<float>(miss_gate)};
 }
 
 SequenceConfig ModelOptions::Sequence() const {

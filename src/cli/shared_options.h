@@ -8,6 +8,7 @@
 
 #include "engine/sampler.h"
 #include "engine/sequence.h"
+#include "store/miss_policy.h"
 
 namespace cadre {
 
@@ -31,11 +32,20 @@ struct ModelOptions {
   uint64_t memory = 0;
   std::string cache = "frequency";
   int64_t guesses = 2;
+  std::string on_miss = "";  // none: wait, or as low_bit wants it
+  std::string low_bit = {};
+  double miss_wait_ms = 1;
+  double miss_gate = 0.5;
 
   SequenceConfig Sequence() const;
+  // Whether weights are packed: only rounded activations meet packed ones.
+  bool packs() const { return !no_pack && activations != "f32"; }
+  // Throws CLI::ValidationError where --on-miss and --low-bit do not go together.
+  MissPolicy Misses() const;
 };
 void AddModelOptions(CLI::App& command, ModelOptions& options);
-// --memory --expert-cache --expert-guesses: every command that can fetch experts as it runs.
+// --memory --expert-cache --expert-guesses --on-miss --low-bit --miss-wait --miss-gate: every
+// command that can fetch experts as it runs.
 void AddMemoryOptions(CLI::App& command, ModelOptions& options);
 
 // --temperature --top-k ... : every command that samples. The seed is SharedOptions'.

@@ -23,6 +23,23 @@ TEST(ParseIds, RefusesWhatIsNoId) {
     EXPECT_THROW(ParseIds(wrong), Error) << wrong;
 }
 
+TEST(ModelOptions, WaitForExpertsUnlessTheyAreToldOtherwise) {
+  ModelOptions options;
+  EXPECT_EQ(options.Misses().on_miss, OnMiss::kWait);
+  options.on_miss = "next-best";
+  options.miss_wait_ms = 20;
+  EXPECT_EQ(options.Misses().on_miss, OnMiss::kNextBest);
+  EXPECT_DOUBLE_EQ(options.Misses().most_wait_s, 0.02);
+  options.low_bit = "copy.gguf";
+  EXPECT_THROW(options.Misses(), CLI::ValidationError);
+  options.on_miss = "";  // a copy is there to be used
+  EXPECT_EQ(options.Misses().on_miss, OnMiss::kLowBit);
+  options.on_miss = "low-bit";
+  EXPECT_EQ(options.Misses().on_miss, OnMiss::kLowBit);
+  options.low_bit = "";
+  EXPECT_THROW(options.Misses(), CLI::ValidationError);
+}
+
 TEST(ResolveModel, TakesAPathBeforeABundledName) {
   const fs::path folder = fs::temp_directory_path() / ("cadre-models-" + std::to_string(getpid()));
   fs::create_directories(folder / "nano");

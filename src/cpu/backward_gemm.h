@@ -1,5 +1,6 @@
-// The float32 matrix product of training: C += op(A) op(B). Panels of A and B are packed into
-// scratch, an outer-product kernel keeps a tile of C in registers. Parallel over tiles of C only,
+// The float32 matrix product of training: C = op(A) op(B), or C += that. Panels of B, and of A
+// where it does not lie well, are packed into scratch; an outer-product kernel keeps a tile of C in
+// registers. Parallel over tiles of C only,
 // and the sum runs in ascending blocks of fixed length: an element of C is a bit-exact function of
 // its row of op(A) and its column of op(B), whatever the number of threads or the shape.
 #pragma once
@@ -9,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "cpu/backward_kernels.h"
 #include "cpu/row_decoder.h"
+#include "ops/backward.h"
 #include "tensor/buffer.h"
 #include "tensor/mat.h"
 
@@ -45,9 +47,9 @@ class Gemm {
   Gemm(const BackwardKernels& kernels, const KernelTable& forward_kernels, ThreadPool& threads)
       : kernels_(kernels), threads_(threads), decoder_(forward_kernels, threads) {}
 
-  // c [M, N] += a [M, K] b [K, N]; b alone may be stored, and is then decoded as it is packed. Uses
-  // the pool's threads; allocates only when its scratch has to grow.
-  void AddProduct(Factor a, Factor b, Mat<float> c);
+  // c [M, N] = (or +=) a [M, K] b [K, N]; b alone may be stored, and is then decoded as it is packed.
+  // Uses the pool's threads; allocates only when its scratch has to grow.
+  void Product(Factor a, Factor b, Into into, Mat<float> c);
 
  private:
   struct Step;
@@ -58,16 +60,15 @@ class Gemm {
   void PackPanel(const Step& step, int64_t panel);
   void PackStoredColumns(const Step& step, int64_t panel, int thread);
   void PackStoredRows(const Step& step, int64_t index, int thread);
-  void MultiplyTile(const Step& step, int64_t first_row, int64_t end_row, int64_t begin_col,
-                    int64_t end_col, float* a_panels);
+  void PackA(const Step& step, int64_t row, int64_t end_row, float* panel);
   void MultiplyPanel(const Step& step, int64_t row, int64_t end_row, int64_t begin_col,
-                     int64_t end_col, const float* a_panel);
+                     int64_t end_col, float* a_panel);
 
   const BackwardKernels& kernels_;
   ThreadPool& threads_;
   RowDecoder decoder_;
   Buffer<float> b_block_;   // two of them: one in use, one being packed for the next step
-  Buffer<float> a_panels_;  // each thread's
+  Buffer<float> a_panels_;  // one for each thread
 };
 
 }  // namespace cadre

@@ -34,9 +34,14 @@ void HalfGemm::Turn(Mat<const float> from, Buffer<T>& to) {
   });
 }
 
-void HalfGemm::AddProduct(Factor a, Mat<const float> b, Mat<float> c) {
+void HalfGemm::Product(Factor a, Mat<const float> b, Into into, Mat<float> c) {
   CADRE_CHECK(a.rows() == c.rows && b.cols == c.cols && a.cols() == b.rows);
-  if (c.empty() || b.rows == 0) return;
+  if (c.empty()) return;
+  if (b.rows == 0) {
+    for (int64_t r = 0; r < c.rows && into == Into::kFresh; ++r)
+      std::fill_n(c.row(r), c.cols, 0.0f);
+    return;
+  }
   Mat<const float> rows = a.mat;
   if (a.transposed) {
     Turn(a.mat, turned_a_);
@@ -50,6 +55,7 @@ void HalfGemm::AddProduct(Factor a, Mat<const float> b, Mat<float> c) {
     products_.Pack(columns, packed_b_.data());
     columns.packed = packed_b_.data();
   }
+  if (into == Into::kFresh) return products_.Run(rows, columns, ActivationType::kRounded, c);
   product_.Reserve(c.rows * c.cols);
   const Mat<float> product = product_.AsMat(c.rows, c.cols);
   products_.Run(rows, columns, ActivationType::kRounded, product);

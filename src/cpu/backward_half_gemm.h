@@ -1,7 +1,7 @@
-// The matrix product of training in mixed precision: C += op(A) B, the factors rounded to BF16,
-// sums in float32. The forward's products do the work (cpu/matmul.h), on AMX where there is one;
-// here factors are turned so that rows meet rows. An element of C is a bit-exact function of its
-// row of op(A) and its column of B.
+// The matrix product of training in mixed precision: C = op(A) B, or C += that, the factors rounded
+// to BF16, sums in float32. The forward's products do the work (cpu/matmul.h), on AMX where there
+// is one; here factors are turned so that rows meet rows. An element of C is a bit-exact function
+// of its row of op(A) and its column of B.
 #pragma once
 
 #include "base/thread_pool.h"
@@ -15,8 +15,8 @@ class HalfGemm {
   HalfGemm(const BackwardKernels& kernels, const KernelTable& products, ThreadPool& threads)
       : kernels_(kernels), threads_(threads), products_(products, threads) {}
 
-  // c [M, N] += a [M, K] b [K, N]. Allocates only when its scratch has to grow.
-  void AddProduct(Factor a, Mat<const float> b, Mat<float> c);
+  // c [M, N] = (or +=) a [M, K] b [K, N]. Allocates only when its scratch has to grow.
+  void Product(Factor a, Mat<const float> b, Into into, Mat<float> c);
 
  private:
   // to [cols, rows] = `from` [rows, cols] turned, each value as T.

@@ -18,19 +18,41 @@ struct AdamWFactors {
   float epsilon;
 };
 
+// C[rows, cols] = sum over i in [0, k), ascending, of A's (r, i) times b[i * b_stride + n], summed
+// from zero in registers; with `add`, C += that.
+struct ProductTile {
+  int64_t rows, cols, k;  // rows in [1, tile_rows], cols in [1, tile_cols]
+  const float* a;
+  int64_t a_stride;
+  bool a_in_rows;  // (r, i) lies at a[r * a_stride + i], else at a[i * a_stride + r]
+  const float* b;
+  int64_t b_stride;
+  float* c;
+  int64_t c_stride;
+  bool add;
+};
+
+// Scores of keys (rows) and queries (columns) on their way to being probabilities. Query j sees key
+// i where oldest + j <= i <= newest + j.
+struct ScoreColumns {
+  int64_t keys, queries;  // queries: whole vectors
+  int64_t oldest, newest;
+  float scale;    // of the scores; above zero
+  float* scores;  // [keys, stride]: e^(scale * score - max) replaces them, 0 where not seen
+  int64_t stride;
+  float* max;   // [queries] of all scores up to now, scaled; finite from the start
+  float* sum;   // [queries] of e^(scale * score - max) up to now
+  float* keep;  // [queries] gets what a sum of before is to be multiplied by
+};
+
 struct BackwardKernels {
-  // The matrix product. C[rows, cols] += sum over i in [0, k), ascending, of a[i * a_stride + r] *
-  // b[i * b_stride + n], summed from zero in registers and then added; rows in [1, tile_rows], cols
-  // in [1, tile_cols].
+  // The matrix product.
   int64_t tile_rows;
   int64_t tile_cols;
-  int64_t a_panel_stride;  // >= tile_rows: floats per i of a packed panel of A
-  void (*multiply)(int64_t rows, int64_t cols, int64_t k, const float* a, int64_t a_stride,
-                   const float* b, int64_t b_stride, float* c, int64_t c_stride);
+  void (*multiply)(const ProductTile& tile);
   // Packing of a panel, `width` <= to_stride wide and k long: to[i * to_stride + j] = from[i *
-  // stride + j], or from[j * stride
-  // + i]. What lies in [width, to_stride) of each i is zeroed. to_stride: tile_cols or
-  // a_panel_stride.
+  // stride + j], or from[j * stride + i]. What lies in [width, to_stride) of each i is zeroed.
+  // to_stride: whole vectors.
   void (*pack_rows)(int64_t width, int64_t k, const float* from, int64_t stride, float* to,
                     int64_t to_stride);
   void (*pack_columns)(int64_t width, int64_t k, const float* from, int64_t stride, float* to,
@@ -38,13 +60,16 @@ struct BackwardKernels {
 
   void (*add)(int64_t n, const float* x, float* y);                      // y += x
   void (*add_scaled)(int64_t n, float scale, const float* x, float* y);  // y += scale x
+  void (*scale)(int64_t n, float scale, const float* x, float* y);       // y = scale x; y may be x
   float (*dot)(int64_t n, const float* x, const float* y);
 
   // One row of RmsNormBackward; d_weight [n] is added to.
   void (*rms_norm)(int64_t n, const float* x, const float* weight, float eps, const float* d_out,
                    float* d_x, float* d_weight);
+  // Overwrites d_gate and d_up.
   void (*swiglu)(int64_t n, const float* gate, const float* up, const float* d_out, float* d_gate,
                  float* d_up);
+  void (*softmax_columns)(const ScoreColumns& columns);
   // One row of scores: p = exp(scores * scale - lse) replaces scores, p (d_p - delta) scale
   // replaces d_p.
   void (*attention_row)(int64_t n, float scale, float lse, float delta, float* scores, float* d_p);

@@ -1,10 +1,10 @@
 // The inner loops of the backward operations, compiled once per instruction set. Before it come
-// simd_X_inl.h and, from the including backward_kernels_X.cc: kGemmRows, kGemmVecs (the tile of C
-// in registers), kAPanelStride, Sqrt and TransposeLanes. Everything is local to the object file and
-// uses no standard library inline function (see the simd headers).
+// simd_X_inl.h and, from the including backward_kernels_X.cc: what product_tile_inl.h asks for, and
+// Sqrt. Everything is local to the object file and uses no standard library inline function (see
+// the simd headers).
 #pragma once
 
-#include "cpu/backward_kernels.h"
+#include "cpu/product_tile_inl.h"
 
 // Lambdas and kernels that must melt into their caller, so that vectors stay in registers.
 #define CADRE_MELT __attribute__((always_inline))
@@ -12,116 +12,12 @@
 namespace cadre::CADRE_ISA {
 namespace {
 
-constexpr int64_t kGemmCols = kGemmVecs * kLanes;
-
-inline VecF LoadUpTo(const float* p, int64_t n) {
-  return n >= kLanes ? LoadF32(p) : LoadF32N(p, n);
-}
-inline void StoreUpTo(float* p, VecF x, int64_t n) {
-  if (n >= kLanes) {
-    StoreF32(p, x);
-  } else {
-    StoreF32N(p, x, n);
-  }
-}
-
 // body(i, m) for i = 0, kLanes, 2 kLanes, ...: m = kLanes, in the last call what is left of n.
 template <typename Body>
 inline void ForLanes(int64_t n, const Body& body) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) body(i, kLanes);
   if (i < n) body(i, n - i);
-}
-
-// The lanes of vector v of a tile row that lie within `cols`.
-inline int64_t LanesOf(int64_t v, int64_t cols) {
-  const int64_t left = cols - v * kLanes;
-  return left < 0 ? 0 : left > kLanes ? kLanes : left;
-}
-
-template <int kRows, bool kWhole>
-__attribute__((noinline)) void MultiplyTile(int64_t cols, int64_t k, const float* a,
-                                            int64_t a_stride, const float* b, int64_t b_stride,
-                                            float* c, int64_t c_stride) {
-  VecF sums[kRows][kGemmVecs];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kGemmVecs; ++v) {
-      __builtin_prefetch(c + r * c_stride + v * kLanes, 1);
-      sums[r][v] = Zero();
-    }
-  }
-  for (int64_t i = 0; i < k; ++i, a += a_stride, b += b_stride) {
-    VecF row_of_b[kGemmVecs];
-#pragma GCC unroll 4
-    for (int v = 0; v < kGemmVecs; ++v) {
-      row_of_b[v] = kWhole ? LoadF32(b + v * kLanes) : LoadF32N(b + v * kLanes, LanesOf(v, cols));
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const VecF factor = Broadcast(a[r]);
-#pragma GCC unroll 4
-      for (int v = 0; v < kGemmVecs; ++v) sums[r][v] = MulAdd(factor, row_of_b[v], sums[r][v]);
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kGemmVecs; ++v) {
-      float* to = c + r * c_stride + v * kLanes;
-      if (kWhole) {
-        StoreF32(to, Add(LoadF32(to), sums[r][v]));
-      } else {
-        const int64_t lanes = LanesOf(v, cols);
-        StoreF32N(to, Add(LoadF32N(to, lanes), sums[r][v]), lanes);
-      }
-    }
-  }
-}
-
-template <int kRows>
-void MultiplyRows(int64_t rows, int64_t cols, int64_t k, const float* a, int64_t a_stride,
-                  const float* b, int64_t b_stride, float* c, int64_t c_stride) {
-  if constexpr (kRows > 1) {
-    if (rows < kRows)
-      return MultiplyRows<kRows - 1>(rows, cols, k, a, a_stride, b, b_stride, c, c_stride);
-  }
-  if (cols == kGemmCols) {
-    MultiplyTile<kRows, true>(cols, k, a, a_stride, b, b_stride, c, c_stride);
-  } else {
-    MultiplyTile<kRows, false>(cols, k, a, a_stride, b, b_stride, c, c_stride);
-  }
-}
-
-void PackRows(int64_t width, int64_t k, const float* from, int64_t stride, float* to,
-              int64_t to_stride) {
-  for (int64_t j = 0; j < to_stride; j += kLanes) {
-    const int64_t lanes = LanesOf(0, width - j);
-    if (lanes == kLanes) {
-      for (int64_t i = 0; i < k; ++i)
-        StoreF32(to + i * to_stride + j, LoadF32(from + i * stride + j));
-    } else {
-      for (int64_t i = 0; i < k; ++i)
-        StoreF32(to + i * to_stride + j, LoadF32N(from + i * stride + j, lanes));
-    }
-  }
-}
-
-void PackColumns(int64_t width, int64_t k, const float* from, int64_t stride, float* to,
-                 int64_t to_stride) {
-  for (int64_t j = 0; j < to_stride; j += kLanes) {
-    const int64_t num_columns = LanesOf(0, width - j);
-    for (int64_t i = 0; i < k; i += kLanes) {
-      VecF block[kLanes];
-      for (int64_t c = 0; c < kLanes; ++c) {
-        block[c] = c < num_columns ? LoadUpTo(from + (j + c) * stride + i, k - i) : Zero();
-      }
-      TransposeLanes(block);
-      const int64_t num_rows = LanesOf(0, k - i);
-      for (int64_t r = 0; r < num_rows; ++r) StoreF32(to + (i + r) * to_stride + j, block[r]);
-    }
-  }
 }
 
 void AddRow(int64_t n, const float* x, float* y) {
@@ -134,6 +30,12 @@ void AddScaledRow(int64_t n, float scale, const float* x, float* y) {
   ForLanes(n, [=](int64_t i, int64_t m) CADRE_MELT {
     StoreUpTo(y + i, MulAdd(factor, LoadUpTo(x + i, m), LoadUpTo(y + i, m)), m);
   });
+}
+
+void ScaleRow(int64_t n, float scale, const float* x, float* y) {
+  const VecF factor = Broadcast(scale);
+  ForLanes(n, [=](int64_t i, int64_t m)
+                  CADRE_MELT { StoreUpTo(y + i, Mul(factor, LoadUpTo(x + i, m)), m); });
 }
 
 float DotRow(int64_t n, const float* x, const float* y) {
@@ -170,9 +72,37 @@ void SwiGluRow(int64_t n, const float* gate, const float* up, const float* d_out
     const VecF sigmoid = Div(one, Add(one, Exp(Sub(Zero(), g))));
     const VecF silu = Mul(g, sigmoid);
     const VecF slope = MulAdd(silu, Sub(one, sigmoid), sigmoid);
-    StoreUpTo(d_gate + i, MulAdd(Mul(d, LoadUpTo(up + i, m)), slope, LoadUpTo(d_gate + i, m)), m);
-    StoreUpTo(d_up + i, MulAdd(d, silu, LoadUpTo(d_up + i, m)), m);
+    StoreUpTo(d_gate + i, Mul(Mul(d, LoadUpTo(up + i, m)), slope), m);
+    StoreUpTo(d_up + i, Mul(d, silu), m);
   });
+}
+
+// One vector of queries, from column j on, over all keys.
+inline void SoftmaxOfColumns(const ScoreColumns& c, int64_t j) {
+  const int64_t oldest = c.oldest + j, newest = c.newest + j;  // of the first query
+  const float unseen = -__builtin_inff();
+  const auto seen = [=](int64_t i) CADRE_MELT {
+    const VecF scores = LoadF32(c.scores + i * c.stride + j);
+    const bool by_all = i <= newest && i >= oldest + kLanes - 1;
+    return by_all ? scores : KeepLanes(scores, i - newest, i - oldest + 1, unseen);
+  };
+  const VecF old_max = LoadF32(c.max + j), scale = Broadcast(c.scale);
+  VecF most = Broadcast(unseen), sum = Zero();
+  for (int64_t i = 0; i < c.keys; ++i) most = Max(seen(i), most);
+  const VecF max = Max(Mul(most, scale), old_max), shift = Sub(Zero(), max);
+  for (int64_t i = 0; i < c.keys; ++i) {
+    const VecF p = Exp(MulAdd(seen(i), scale, shift));
+    StoreF32(c.scores + i * c.stride + j, p);
+    sum = Add(sum, p);
+  }
+  const VecF keep = Exp(Sub(old_max, max));
+  StoreF32(c.sum + j, MulAdd(LoadF32(c.sum + j), keep, sum));
+  StoreF32(c.max + j, max);
+  StoreF32(c.keep + j, keep);
+}
+
+void SoftmaxColumns(const ScoreColumns& columns) {
+  for (int64_t j = 0; j < columns.queries; j += kLanes) SoftmaxOfColumns(columns, j);
 }
 
 void AttentionRow(int64_t n, float scale, float lse, float delta, float* scores, float* d_p) {
@@ -254,10 +184,9 @@ double SumOfSquaresRow(int64_t n, const float* values) {
 }
 
 const BackwardKernels kBackwardKernels = {
-    kGemmRows,     kGemmCols,       kAPanelStride, MultiplyRows<kGemmRows>,
-    PackRows,      PackColumns,     AddRow,        AddScaledRow,
-    DotRow,        RmsNormRow,      SwiGluRow,     AttentionRow,
-    RotateBackRow, CrossEntropyRow, AdamWRow,      SumOfSquaresRow,
+    kGemmRows,    kGemmCols,     Multiply,        PackRows,   PackColumns,     AddRow,
+    AddScaledRow, ScaleRow,      DotRow,          RmsNormRow, SwiGluRow,       SoftmaxColumns,
+    AttentionRow, RotateBackRow, CrossEntropyRow, AdamWRow,   SumOfSquaresRow,
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "cpu/backward_gemm.h"
 #include "cpu/backward_half_gemm.h"
 #include "cpu/backward_kernels.h"
+#include "cpu/block_attention.h"
 #include "cpu/rope_angles.h"
 #include "tensor/buffer.h"
 
@@ -52,7 +53,8 @@ class CpuBackward final : public BackwardOps {
         gemm_(kernels, forward_kernels, threads),
         half_gemm_(kernels, forward_kernels, threads),
         decoder_(forward_kernels, threads),
-        attention_(kernels, threads) {}
+        attention_(kernels, threads),
+        attention_gradient_(kernels, threads) {}
 
   void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out,
                      Mat<float> d_table) override {
@@ -85,32 +87,32 @@ class CpuBackward final : public BackwardOps {
   }
 
   void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out,
-                      ActivationType activation, Mat<float> d_x, Mat<float> d_w) override {
+                      ActivationType activation, Into into, Mat<float> d_x,
+                      Mat<float> d_w) override {
     CADRE_CHECK(x.cols == w.cols && d_out.rows == x.rows && d_out.cols == w.rows);
     CADRE_CHECK((d_x.empty() || SameShape(d_x, x)) && (d_w.empty() || SameShape(d_w, w)));
     if (activation == ActivationType::kBF16) {
-      if (!d_x.empty()) half_gemm_.AddProduct({d_out}, w, d_x);
-      if (!d_w.empty()) half_gemm_.AddProduct({d_out, true}, x, d_w);
+      if (!d_x.empty()) half_gemm_.Product({d_out}, w, into, d_x);
+      if (!d_w.empty()) half_gemm_.Product({d_out, true}, x, Into::kSum, d_w);
       return;
     }
-    if (!d_x.empty()) gemm_.AddProduct({d_out}, {w}, d_x);
-    if (!d_w.empty()) gemm_.AddProduct({d_out, true}, {x}, d_w);
+    if (!d_x.empty()) gemm_.Product({d_out}, {w}, into, d_x);
+    if (!d_w.empty()) gemm_.Product({d_out, true}, {x}, Into::kSum, d_w);
   }
 
   void MatMul(Mat<const float> x, const Weight& w, Mat<float> out) override {
     CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
-    Zero(out);
-    gemm_.AddProduct({x}, Factor::Of(w, true), out);
+    gemm_.Product({x}, Factor::Of(w, true), Into::kFresh, out);
     if (w.low_rank != nullptr) AddLowRank(x, *w.low_rank, out);
   }
 
   void MatMulInputBackward(const Weight& w, Mat<const float> d_out, ActivationType activation,
-                           Mat<float> d_x) override {
+                           Into into, Mat<float> d_x) override {
     CADRE_CHECK(d_out.rows == d_x.rows && d_out.cols == w.rows && d_x.cols == w.cols);
     if (activation == ActivationType::kBF16) {
-      half_gemm_.AddProduct({d_out}, Decoded(w), d_x);
+      half_gemm_.Product({d_out}, Decoded(w), into, d_x);
     } else {
-      gemm_.AddProduct({d_out}, Factor::Of(w, false), d_x);
+      gemm_.Product({d_out}, Factor::Of(w, false), into, d_x);
     }
   }
 
@@ -133,20 +135,23 @@ class CpuBackward final : public BackwardOps {
     });
   }
 
-  void AttentionBackward(Mat<const float> q, int64_t num_heads, int64_t window,
-                         const KvBatch& batch, Mat<const float> out, Mat<const float> lse,
-                         Mat<const float> d_out, Mat<float> d_q, Mat<float> d_k,
-                         Mat<float> d_v) override {
-    const KvShape& shape = batch.shape;
-    CADRE_CHECK(shape.type == KvType::kF32 && num_heads > 0 &&
-                num_heads % shape.num_kv_heads == 0 && window >= 0);
-    CADRE_CHECK(q.cols == num_heads * shape.head_dim && SameShape(out, q) && SameShape(d_out, q) &&
-                SameShape(d_q, q));
-    CADRE_CHECK(lse.rows == q.rows && lse.cols == num_heads && SameShape(d_k, d_v));
-    CADRE_CHECK(d_k.rows == q.rows && d_k.cols == shape.num_kv_heads * shape.head_dim);
-    CADRE_CHECK(std::ssize(batch.positions) == q.rows &&
-                std::ssize(batch.sequence_of_row) == q.rows);
-    attention_.Run({q, num_heads, window, batch, out, lse, d_out, d_q, d_k, d_v});
+  void Attention(Mat<const float> q, Mat<const float> k, Mat<const float> v, int64_t num_heads,
+                 int64_t window, const KvBatch& batch, Mat<float> out, Mat<float> lse) override {
+    CheckAttention(q, k, v, num_heads, window, batch.shape);
+    CADRE_CHECK(SameShape(out, q) &&
+                (lse.empty() || (lse.rows == q.rows && lse.cols == num_heads)));
+    attention_.Run({q, k, v, num_heads, window, batch, out, lse});
+  }
+
+  void AttentionBackward(Mat<const float> q, Mat<const float> k, Mat<const float> v,
+                         int64_t num_heads, int64_t window, const KvBatch& batch,
+                         Mat<const float> out, Mat<const float> lse, Mat<const float> d_out,
+                         Mat<float> d_q, Mat<float> d_k, Mat<float> d_v) override {
+    CheckAttention(q, k, v, num_heads, window, batch.shape);
+    CADRE_CHECK(SameShape(out, q) && SameShape(d_out, q) && SameShape(d_q, q));
+    CADRE_CHECK(lse.rows == q.rows && lse.cols == num_heads && SameShape(d_k, k) &&
+                SameShape(d_v, v));
+    attention_gradient_.Run({q, k, v, num_heads, window, batch, out, lse, d_out, d_q, d_k, d_v});
   }
 
   void SwiGluBackward(Mat<const float> gate, Mat<const float> up, Mat<const float> d_out,
@@ -162,10 +167,18 @@ class CpuBackward final : public BackwardOps {
                           Mat<float> d_x) override {
     CADRE_CHECK(plan.row_of_choice.rows == d_x.rows && d_rows.cols == d_x.cols);
     threads_.ParallelFor(d_x.rows, [&](int64_t t, int) {
+      bool any = false;
       for (const int32_t row : plan.row_of_choice.row_span(t)) {
         CADRE_CHECK(row < d_rows.rows);
-        if (row >= 0) kernels_.add(d_x.cols, d_rows.row(row), d_x.row(t));
+        if (row < 0) continue;
+        if (any) {
+          kernels_.add(d_x.cols, d_rows.row(row), d_x.row(t));
+        } else {
+          std::copy_n(d_rows.row(row), d_x.cols, d_x.row(t));
+        }
+        any = true;
       }
+      if (!any) std::fill_n(d_x.row(t), d_x.cols, 0.0f);
     });
   }
 
@@ -179,9 +192,11 @@ class CpuBackward final : public BackwardOps {
       for (int64_t c = 0; c < plan.row_of_choice.cols; ++c) {
         const int32_t row = plan.row_of_choice.row(t)[c];
         CADRE_CHECK(row < rows.rows);
+        float& d_gate = d_gates.row(t)[c];
+        d_gate = 0;
         if (row < 0) continue;
-        kernels_.add_scaled(rows.cols, plan.gates.row(t)[c], d_out.row(t), d_rows.row(row));
-        d_gates.row(t)[c] += kernels_.dot(rows.cols, d_out.row(t), rows.row(row));
+        kernels_.scale(rows.cols, plan.gates.row(t)[c], d_out.row(t), d_rows.row(row));
+        d_gate = kernels_.dot(rows.cols, d_out.row(t), rows.row(row));
       }
     });
   }
@@ -241,17 +256,19 @@ class CpuBackward final : public BackwardOps {
   }
 
  private:
-  void Zero(Mat<float> m) {
-    threads_.ParallelFor(m.rows, [&](int64_t t, int) { std::fill_n(m.row(t), m.cols, 0.0f); });
-  }
-
   void AddLowRank(Mat<const float> x, const LowRank& low_rank, Mat<float> out) {
     hidden_.Reserve(x.rows * low_rank.rank());
     const Mat<float> hidden = hidden_.AsMat(x.rows, low_rank.rank());
-    Zero(hidden);
-    gemm_.AddProduct({x}, Factor::Of(low_rank.down, true), hidden);
+    gemm_.Product({x}, Factor::Of(low_rank.down, true), Into::kFresh, hidden);
     for (int64_t i = 0; i < hidden.rows * hidden.cols; ++i) hidden.data[i] *= low_rank.scale;
-    gemm_.AddProduct({hidden}, Factor::Of(low_rank.up, true), out);
+    gemm_.Product({hidden}, Factor::Of(low_rank.up, true), Into::kSum, out);
+  }
+
+  static void CheckAttention(Mat<const float> q, Mat<const float> k, Mat<const float> v,
+                             int64_t num_heads, int64_t window, const KvShape& shape) {
+    CADRE_CHECK(num_heads > 0 && num_heads % shape.num_kv_heads == 0 && window >= 0);
+    CADRE_CHECK(q.cols == num_heads * shape.head_dim && SameShape(k, v));
+    CADRE_CHECK(k.rows == q.rows && k.cols == shape.num_kv_heads * shape.head_dim);
   }
 
   // Valid until the next one.
@@ -271,7 +288,8 @@ class CpuBackward final : public BackwardOps {
   Gemm gemm_;
   HalfGemm half_gemm_;
   MatMulRunner decoder_;
-  AttentionGradientRunner attention_;
+  BlockAttentionRunner attention_;
+  AttentionGradientRunner attention_gradient_;
   Buffer<float> partial_sums_;
   Buffer<double> chunk_sums_;
   RopeAngles angles_;

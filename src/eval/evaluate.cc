@@ -27,6 +27,10 @@ std::vector<size_t> GroupedOrder(const std::vector<EvalItem>& items) {
   return order;
 }
 
+int64_t NumCounted(const std::vector<double>& values) {
+  return std::count_if(values.begin(), values.end(), [](double v) { return !std::isnan(v); });
+}
+
 class Evaluation {
  public:
   Evaluation(const Benchmark& benchmark, const PromptEncoder& encoder, LikelihoodScorer& scorer,
@@ -160,24 +164,29 @@ class Evaluation {
 
   void Summarise() {
     for (const ScoredItem& item : scored_) result_.items_cut += item.is_cut ? 1 : 0;
+    const auto scored = std::span(order_).first(static_cast<size_t>(result_.items));
+    result_.figures = FiguresOf(scored);
+    for (size_t begin = 0; begin < scored.size();) {
+      const std::string& group = items_[scored[begin]].group;
+      if (group.empty()) return;
+      size_t end = begin;
+      while (end < scored.size() && items_[scored[end]].group == group) ++end;
+      const auto members = scored.subspan(begin, end - begin);
+      result_.groups.push_back({group, std::ssize(members), FiguresOf(members)});
+      begin = end;
+    }
+  }
+
+  std::vector<EvaluationResult::Figure> FiguresOf(std::span<const size_t> items) const {
+    std::vector<EvaluationResult::Figure> figures;
     std::vector<double> values;
     for (const Metric metric : task_.metrics) {
       values.clear();
-      for (size_t i = 0; i < static_cast<size_t>(result_.items); ++i)
-        values.push_back(Value(metric, order_[i]));
-      result_.figures.push_back({metric, Aggregate(metric, values)});
+      for (const size_t item : items) values.push_back(Value(metric, item));
+      figures.push_back({std::string(MetricName(metric)), Aggregate(metric, values),
+                         metric != Metric::kPerplexity, NumCounted(values)});
     }
-    for (size_t begin = 0; begin < static_cast<size_t>(result_.items);) {
-      const std::string& group = items_[order_[begin]].group;
-      if (group.empty()) return;
-      size_t end = begin;
-      values.clear();
-      for (; end < static_cast<size_t>(result_.items) && items_[order_[end]].group == group; ++end)
-        values.push_back(Value(task_.metrics.front(), order_[end]));
-      result_.groups.push_back(
-          {group, std::ssize(values), Aggregate(task_.metrics.front(), values)});
-      begin = end;
-    }
+    return figures;
   }
 
   double Value(Metric metric, size_t item) const {
@@ -199,6 +208,32 @@ class Evaluation {
 };
 
 }  // namespace
+
+EvaluationNeeds FindNeeds(const Benchmark& benchmark, const PromptEncoder& encoder,
+                          ThreadPool& threads) {
+  const auto& items = *benchmark.items;
+  std::vector<int64_t> pages(items.size()), bytes(items.size());
+  std::vector<std::string> errors(items.size());
+  threads.ParallelFor(std::ssize(items), [&](int64_t index, int) {
+    const auto i = static_cast<size_t>(index);
+    try {
+      const auto encoded = encoder.Encode(items[i], benchmark.shots->Before(i));
+      pages[i] = LikelihoodScorer::PagesAlone(encoded.requests);
+      for (const auto& request : encoded.requests)
+        bytes[i] += static_cast<int64_t>(request.ids.size() * sizeof(request.ids[0]));
+    } catch (const std::exception& error) {
+      errors[i] = error.what();
+    }
+  });
+  EvaluationNeeds needs;
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (!errors[i].empty()) throw Error("{}: item {}: {}", benchmark.task->name, i + 1, errors[i]);
+    needs.pages = std::max(needs.pages, pages[i]);
+    needs.encoded_bytes = std::max(needs.encoded_bytes, bytes[i]);
+  }
+  needs.encoded_bytes *= static_cast<int64_t>(kEncodedTogether);
+  return needs;
+}
 
 EvaluationResult Evaluate(const Benchmark& benchmark, const PromptEncoder& encoder,
                           LikelihoodScorer& scorer, ThreadPool& threads,

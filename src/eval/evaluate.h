@@ -24,6 +24,15 @@ struct Benchmark {
   const Shots* shots = nullptr;
 };
 
+// What scoring takes at least, whatever else there is.
+struct EvaluationNeeds {
+  int64_t pages = 0;          // of keys and values, for the largest item alone
+  int64_t encoded_bytes = 0;  // of prompts that are encoded together
+};
+// Encodes every item once. Throws Error where an item cannot be asked.
+EvaluationNeeds FindNeeds(const Benchmark& benchmark, const PromptEncoder& encoder,
+                          ThreadPool& threads);
+
 struct EvaluationOptions {
   // Every choice alone, from its first token on: slow, and the same bits.
   bool one_by_one = false;
@@ -34,13 +43,15 @@ struct EvaluationOptions {
 
 struct EvaluationResult {
   struct Figure {
-    Metric metric;
+    std::string name;
     MeanAndError value;
+    bool is_share = true;  // from 0 to 1, or -1 to 1; false: a plain number
+    int64_t items = 0;     // that count for it
   };
   struct Group {
     std::string name;
     int64_t items = 0;
-    MeanAndError value;  // of the task's first metric
+    std::vector<Figure> figures;
   };
   std::vector<Figure> figures;  // in the order of the task's metrics
   std::vector<Group> groups;    // in their order; empty where items have none

@@ -68,7 +68,8 @@ TEST_F(EvaluateTest, CountsEachGroupAndAll) {
   EXPECT_EQ(result.groups[1].items, 10);
   ASSERT_THAT(result.figures, SizeIs(1));
   EXPECT_NEAR(result.figures[0].value.mean,
-              (result.groups[0].value.mean + result.groups[1].value.mean) / 2, 1e-12);
+              (result.groups[0].figures[0].value.mean + result.groups[1].figures[0].value.mean) / 2,
+              1e-12);
 }
 
 TEST_F(EvaluateTest, OneByOneTheRecordIsTheSame) {

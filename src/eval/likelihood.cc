@@ -32,6 +32,19 @@ int64_t SharedWith(std::span<const int32_t> rows, const ItemRequests& item) {
   return shared;
 }
 
+// What the items take at most together when they share so many rows: a page that a beginning ends
+// in is copied for each that goes on from it.
+int64_t PagesOf(std::span<const ItemRequests> items, int64_t shared) {
+  int64_t pages = KvBranch::NumOwnPages(0, shared);
+  for (const ItemRequests& item : items) {
+    const int64_t trunk = TrunkLength(item);
+    pages += KvBranch::NumOwnPages(std::min(shared, trunk), trunk) + 1;
+    for (const auto& request : item)
+      if (request.num_rows() > trunk) pages += KvBranch::NumOwnPages(trunk, request.num_rows());
+  }
+  return pages;
+}
+
 }  // namespace
 
 // Items that are scored together.
@@ -50,21 +63,21 @@ LikelihoodScorer::LikelihoodScorer(const Model& model, ExpertSource& experts, De
       prefix_(pool_),
       runner_(model, experts, device, config) {}
 
+int64_t LikelihoodScorer::PagesAlone(const ItemRequests& item) {
+  return PagesOf({&item, 1}, SharedWith(item.front().rows(), item));
+}
+
 size_t LikelihoodScorer::WindowSize(std::span<const ItemRequests> items) const {
   const auto first = items.front().front().rows();
   int64_t shared = SharedWith(first, items.front());
-  int64_t rows = 0, pages = KvBranch::NumOwnPages(0, shared);
+  int64_t rows = 0;
   size_t count = 0;
   for (const ItemRequests& item : items) {
     const int64_t trunk = TrunkLength(item);
     shared = std::min(shared, SharedWith(first, item));
     rows += trunk - shared;
-    pages += KvBranch::NumOwnPages(shared, trunk);
-    for (const auto& request : item) {
-      rows += request.num_rows() - trunk;
-      if (request.num_rows() > trunk) pages += KvBranch::NumOwnPages(trunk, request.num_rows());
-    }
-    if (count > 0 && pages > max_pages_) break;
+    for (const auto& request : item) rows += request.num_rows() - trunk;
+    if (count > 0 && PagesOf(items.first(count + 1), shared) > max_pages_) break;
     ++count;
     if (rows >= kWindowRows) break;
   }

@@ -22,6 +22,9 @@ class LikelihoodScorer {
   LikelihoodScorer(const Model& model, ExpertSource& experts, Device& device,
                    const SequenceConfig& config, int64_t max_kv_bytes = int64_t{1} << 30);
 
+  // Pages of keys and values that an item takes at most when it is scored alone.
+  static int64_t PagesAlone(const ItemRequests& item);
+
   // How many of the first items are best scored together: enough rows to keep the device busy, few
   // enough to fit. At least one.
   size_t WindowSize(std::span<const ItemRequests> items) const;

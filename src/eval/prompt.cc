@@ -36,6 +36,22 @@ PromptEncoder::Encoded PromptEncoder::Encode(const EvalItem& item,
   return encoded;
 }
 
+PromptEncoder::Prompt PromptEncoder::EncodePrompt(const std::string& text, int64_t room) const {
+  if (room >= context_length_) {
+    throw Error("an answer may have {} tokens but the context has {}: none are left for the prompt",
+                room, context_length_);
+  }
+  Prompt prompt;
+  if (bos_id_ >= 0) prompt.ids.push_back(bos_id_);
+  const auto encoded = tokenizer_->Encode(text);
+  prompt.ids.insert(prompt.ids.end(), encoded.begin(), encoded.end());
+  const int64_t excess = std::ssize(prompt.ids) - (context_length_ - room);
+  prompt.is_cut = excess > 0;
+  if (prompt.is_cut) prompt.ids.erase(prompt.ids.begin(), prompt.ids.begin() + excess);
+  if (prompt.ids.empty()) throw Error("the prompt makes no token");
+  return prompt;
+}
+
 // The ids of the context are those of the context alone, also where the whole would divide it
 // otherwise.
 LikelihoodRequest PromptEncoder::Join(const std::string& context, const std::vector<int32_t>& given,

@@ -31,6 +31,14 @@ class PromptEncoder {
   // for, or it alone does not fit.
   Encoded Encode(const EvalItem& item, const std::string& before) const;
 
+  struct Prompt {
+    std::vector<int32_t> ids;
+    bool is_cut = false;  // as above
+  };
+  // A text to go on from, with room for so many tokens behind it: BOS and all of the text. Throws
+  // Error where nothing of it would fit.
+  Prompt EncodePrompt(const std::string& text, int64_t room) const;
+
  private:
   LikelihoodRequest Join(const std::string& context, const std::vector<int32_t>& given,
                          const std::string& continuation) const;

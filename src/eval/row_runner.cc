@@ -6,11 +6,6 @@
 #include "eval/log_sum.h"
 
 namespace cadre {
-namespace {
-
-constexpr int64_t kStepRows = 512;  // of one Forward
-
-}  // namespace
 
 Likelihood AskedRequest::Sum() const {
   Likelihood sum;

@@ -57,6 +57,8 @@ struct RowsPart {
 // Not thread-safe. Model, experts and device must outlive it.
 class RowRunner {
  public:
+  static constexpr int64_t kStepRows = 512;  // of one Forward, at most
+
   RowRunner(const Model& model, ExpertSource& experts, Device& device,
             const SequenceConfig& config);
 

@@ -11,6 +11,8 @@
 
 namespace cadre {
 
+struct Routing;
+
 // What fetching cost, since the beginning. All zero where every expert is in memory.
 struct ExpertStats {
   // Of one layer's experts, each counted once per step that needed it.
@@ -20,6 +22,10 @@ struct ExpertStats {
     int64_t begun = 0;     // of the misses: were being read already, or had been, by a right guess
     int64_t foreseen = 0;  // needed in steps that were guessed at, and among the guesses
     int64_t unforeseen = 0;  // needed in those steps, and not
+    // Choices: a row that uses two experts makes two.
+    int64_t choices = 0;
+    int64_t low_bit = 0;    // of these: run with a copy of the expert in fewer bits
+    int64_t next_best = 0;  // of these: given to another expert
   };
   int64_t slots = 0;  // experts that have room
   int64_t bytes_read = 0;
@@ -33,6 +39,14 @@ class ExpertSource {
  public:
   virtual ~ExpertSource() = default;
 
+  // What the router chose for the layer's step, before it is planned. A source that shall not wait
+  // for an expert may give the expert's rows to others here. Nothing changes where results are to
+  // be exact.
+  virtual void Settle(int64_t layer, const RouterConfig& config, Routing& routing) {
+    static_cast<void>(layer);
+    static_cast<void>(config);
+    static_cast<void>(routing);
+  }
   // The experts that the layer's step needs, each once. The source may put them in another order,
   // in which they are then acquired. Forgets what an earlier step that failed has not released.
   virtual void Plan(int64_t layer, std::span<int32_t> needed) {
@@ -76,6 +90,9 @@ inline ExpertStats::Layer ExpertStats::Sum() const {
     sum.begun += layer.begun;
     sum.foreseen += layer.foreseen;
     sum.unforeseen += layer.unforeseen;
+    sum.choices += layer.choices;
+    sum.low_bit += layer.low_bit;
+    sum.next_best += layer.next_best;
   }
   return sum;
 }

@@ -23,8 +23,8 @@ void RouterLogits(const Model& model, int64_t layer, Device& device, const Dropo
   }
 }
 
-void Route(const Model& model, int64_t layer, Device& device, const RouterLimits& limits,
-           const DropoutSettings& draws, LayerActivations& a) {
+void Route(const Model& model, int64_t layer, ExpertSource& experts, Device& device,
+           const RouterLimits& limits, const DropoutSettings& draws, LayerActivations& a) {
   const RouterConfig& config = model.config.router;
   if (config.dense()) {
     for (int64_t t = 0; t < a.ffn_h.rows; ++t) a.router_logits.row(t)[0] = 0;
@@ -32,6 +32,7 @@ void Route(const Model& model, int64_t layer, Device& device, const RouterLimits
     RouterLogits(model, layer, device, draws, a);
   }
   ChooseExperts(a.router_logits, config, limits, a.routing);
+  experts.Settle(layer, config, a.routing);
   if (config.second_by_lot) {
     a.lots.resize(static_cast<size_t>(a.ffn_h.rows));
     DrawLots(draws.seed, draws.Stream(layer, DropoutSettings::kRouterLots), a.lots);
@@ -52,7 +53,7 @@ void ExpertFfn(const ExpertWeights& w, int64_t begin, int64_t end, Device& devic
 
 void Moe(const Model& model, int64_t layer, ExpertSource& experts, Device& device,
          const RouterLimits& limits, const ForwardOptions& options, LayerActivations& a) {
-  Route(model, layer, device, limits, options.dropout, a);
+  Route(model, layer, experts, device, limits, options.dropout, a);
   experts.Plan(layer, a.plan.active);
   GuessNextLayer(model, layer, experts, device, a);
   const int64_t rows = a.plan.rows();

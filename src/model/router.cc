@@ -53,6 +53,8 @@ size_t UseGiven(std::span<const int32_t> given, std::span<int32_t> picks) {
   return k;
 }
 
+}  // namespace
+
 void SetGates(std::span<const float> probs, RouterSoftmax softmax, std::span<const int32_t> picks,
               std::span<float> gates) {
   double sum = 0;
@@ -64,8 +66,6 @@ void SetGates(std::span<const float> probs, RouterSoftmax softmax, std::span<con
                                             : 1.0 / static_cast<double>(picks.size()));
   }
 }
-
-}  // namespace
 
 void Routing::Reserve(int64_t max_tokens, const RouterConfig& config, int64_t max_choices) {
   const int64_t choices = max_choices > 0 ? max_choices : config.top_k;

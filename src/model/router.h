@@ -46,4 +46,8 @@ struct RouterLimits {
 void ChooseExperts(Mat<const float> logits, const RouterConfig& config, const RouterLimits& limits,
                    Routing& routing);
 
+// The gates of one row as they follow from its choices. probs: [E]; picks, gates: [k used].
+void SetGates(std::span<const float> probs, RouterSoftmax softmax, std::span<const int32_t> picks,
+              std::span<float> gates);
+
 }  // namespace cadre

@@ -1,10 +1,9 @@
-// What the tests of every BackwardOps share: seeded inputs, and attention problems with a key/value
-// cache laid out as ops/kv_view.h says, whose unused positions hold NaN so that reading one shows.
+// What the tests of every BackwardOps share: seeded inputs, and attention problems with their
+// answer.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <span>
 #include <vector>
 
@@ -32,8 +31,8 @@ std::vector<double> Doubles(const std::vector<T>& values) {
   return {values.begin(), values.end()};
 }
 
-// One call of AttentionBackward. q, out, d_out: [T, num_heads * dim]; k, v: [T, num_kv_heads *
-// dim]; lse: [T, num_heads].
+// One call of Attention and of AttentionBackward. q, out, d_out: [T, num_heads * dim]; k, v: [T,
+// num_kv_heads * dim]; lse: [T, num_heads].
 struct AttentionCase {
   int64_t num_heads, num_kv_heads, dim, window;
   std::vector<int64_t> lengths;
@@ -41,9 +40,6 @@ struct AttentionCase {
   std::vector<float> q, k, v, d_out, out, lse;
   std::vector<int32_t> sequence_of_row;
   std::vector<int64_t> positions;
-  std::vector<float> cache;
-  std::vector<std::vector<std::byte*>> pages;
-  std::vector<KvSequence> sequences;
 
   AttentionCase(int64_t num_heads_, int64_t num_kv_heads_, int64_t dim_, int64_t window_,
                 std::vector<int64_t> lengths_, uint64_t seed)
@@ -67,22 +63,26 @@ struct AttentionCase {
     const auto exact_out = Forward(Doubles(q), Doubles(k), Doubles(v), &exact_lse);
     out.assign(exact_out.begin(), exact_out.end());
     lse.assign(exact_lse.begin(), exact_lse.end());
-    FillCache();
   }
-  AttentionCase(const AttentionCase&) = delete;  // the pages point into the cache
-  AttentionCase& operator=(const AttentionCase&) = delete;
 
-  // Layer 1 of 2, so that a forgotten layer offset shows.
-  KvShape shape() const { return {KvType::kF32, 2, num_kv_heads, dim}; }
-  KvBatch batch() const { return {shape(), 1, sequences, sequence_of_row, positions}; }
+  KvBatch batch() const {
+    return {{KvType::kF32, 1, num_kv_heads, dim}, 0, {}, sequence_of_row, positions};
+  }
+
+  void RunForward(BackwardOps& ops, Mat<float> out_view, Mat<float> lse_view) const {
+    ops.Attention({q.data(), rows, num_heads * dim}, {k.data(), rows, num_kv_heads * dim},
+                  {v.data(), rows, num_kv_heads * dim}, num_heads, window, batch(), out_view,
+                  lse_view);
+  }
 
   void Run(BackwardOps& ops, Mat<float> d_q, Mat<float> d_k, Mat<float> d_v) const {
     const Mat<const float> q_view{q.data(), rows, num_heads * dim},
         out_view{out.data(), rows, num_heads * dim};
     const Mat<const float> d_out_view{d_out.data(), rows, num_heads * dim},
         lse_view{lse.data(), rows, num_heads};
-    ops.AttentionBackward(q_view, num_heads, window, batch(), out_view, lse_view, d_out_view, d_q,
-                          d_k, d_v);
+    ops.AttentionBackward(q_view, {k.data(), rows, num_kv_heads * dim},
+                          {v.data(), rows, num_kv_heads * dim}, num_heads, window, batch(),
+                          out_view, lse_view, d_out_view, d_q, d_k, d_v);
   }
 
   // Attention from its definition, in double.
@@ -116,38 +116,6 @@ struct AttentionCase {
       }
     }
     return result;
-  }
-
- private:
-  void FillCache() {
-    const int64_t page_floats = shape().page_bytes() / 4;
-    int64_t num_pages = 0;
-    for (const int64_t length : lengths) num_pages += (length + kKvBlock - 1) / kKvBlock;
-    cache.assign(static_cast<size_t>(num_pages * page_floats),
-                 std::numeric_limits<float>::quiet_NaN());
-    float* next = cache.data();
-    pages.resize(lengths.size());
-    for (size_t s = 0; s < lengths.size(); ++s) {
-      for (int64_t p = 0; p < lengths[s]; p += kKvBlock, next += page_floats) {
-        pages[s].push_back(reinterpret_cast<std::byte*>(next));
-      }
-      sequences.push_back({pages[s]});
-    }
-    for (int64_t t = 0; t < rows; ++t) {
-      const int64_t page = positions[static_cast<size_t>(t)] / kKvBlock;
-      const int64_t slot = positions[static_cast<size_t>(t)] % kKvBlock;
-      const KvSequence& sequence =
-          sequences[static_cast<size_t>(sequence_of_row[static_cast<size_t>(t)])];
-      for (int64_t head = 0; head < num_kv_heads; ++head) {
-        auto* keys = reinterpret_cast<float*>(sequence.HeadBlock(shape(), page, 1, head));
-        float* values = keys + dim * kKvBlock;
-        for (int64_t i = 0; i < dim; ++i) {
-          const auto from = static_cast<size_t>((t * num_kv_heads + head) * dim + i);
-          keys[i * kKvBlock + slot] = k[from];
-          values[slot * dim + i] = v[from];
-        }
-      }
-    }
   }
 };
 

@@ -37,6 +37,34 @@ bool SameShape(Mat<A> a, Mat<B> b) {
   return a.rows == b.rows && a.cols == b.cols;
 }
 
+// `size` values of a row from `column` on.
+std::span<const float> Head(Mat<const float> m, int64_t row, int64_t column, int64_t size) {
+  return {m.row(row) + column, static_cast<size_t>(size)};
+}
+
+int64_t Oldest(int64_t position, int64_t window) {
+  return window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
+}
+
+void Round(std::span<const double> values, Mat<float> out) {
+  for (int64_t t = 0; t < out.rows; ++t)
+    for (int64_t i = 0; i < out.cols; ++i)
+      out.row(t)[i] = static_cast<float>(values[static_cast<size_t>(t * out.cols + i)]);
+}
+
+void CheckAttention(Mat<const float> q, Mat<const float> k, Mat<const float> v, int64_t num_heads,
+                    int64_t window, const KvBatch& batch) {
+  const KvShape& shape = batch.shape;
+  CADRE_CHECK(num_heads > 0 && num_heads % shape.num_kv_heads == 0 && window >= 0);
+  CADRE_CHECK(q.cols == num_heads * shape.head_dim && SameShape(k, v));
+  CADRE_CHECK(k.rows == q.rows && k.cols == shape.num_kv_heads * shape.head_dim);
+  CADRE_CHECK(std::ssize(batch.positions) == q.rows && std::ssize(batch.sequence_of_row) == q.rows);
+  for (int64_t t = 0; t < q.rows; ++t) {
+    const int64_t position = batch.positions[static_cast<size_t>(t)];
+    CADRE_CHECK(position >= 0 && position <= t);
+  }
+}
+
 class ReferenceBackward final : public BackwardOps {
  public:
   void EmbedBackward(std::span<const int32_t> ids, Mat<const float> d_out,
@@ -72,7 +100,8 @@ class ReferenceBackward final : public BackwardOps {
   }
 
   void MatMulBackward(Mat<const float> x, Mat<const float> w, Mat<const float> d_out,
-                      ActivationType activation, Mat<float> d_x, Mat<float> d_w) override {
+                      ActivationType activation, Into into, Mat<float> d_x,
+                      Mat<float> d_w) override {
     CADRE_CHECK(x.cols == w.cols && d_out.rows == x.rows && d_out.cols == w.rows);
     CADRE_CHECK((d_x.empty() || SameShape(d_x, x)) && (d_w.empty() || SameShape(d_w, w)));
     const auto rounded = [&](float value) {
@@ -87,6 +116,7 @@ class ReferenceBackward final : public BackwardOps {
     };
     if (!d_x.empty()) {
       for (int64_t t = 0; t < x.rows; ++t) {
+        if (into == Into::kFresh) std::fill_n(d_x.row(t), d_x.cols, 0.0f);
         for (int64_t n = 0; n < w.rows; ++n) add_scaled(d_out.row(t)[n], w.row_span(n));
         add_sums_to(d_x.row_span(t));
       }
@@ -104,11 +134,11 @@ class ReferenceBackward final : public BackwardOps {
   }
 
   void MatMulInputBackward(const Weight& w, Mat<const float> d_out, ActivationType activation,
-                           Mat<float> d_x) override {
+                           Into into, Mat<float> d_x) override {
     std::vector<float> decoded(static_cast<size_t>(w.rows * w.cols));
     const Mat<float> matrix(decoded.data(), w.rows, w.cols);
     for (int64_t n = 0; n < w.rows; ++n) DecodeRow(w.type, w.row(n), matrix.row_span(n));
-    MatMulBackward(d_x, matrix, d_out, activation, d_x, {});
+    MatMulBackward(d_x, matrix, d_out, activation, into, d_x, {});
   }
 
   void RopeBackward(Mat<float> d_x, int64_t head_dim, std::span<const int64_t> positions,
@@ -132,67 +162,76 @@ class ReferenceBackward final : public BackwardOps {
     }
   }
 
+  void Attention(Mat<const float> q, Mat<const float> k, Mat<const float> v, int64_t num_heads,
+                 int64_t window, const KvBatch& batch, Mat<float> out, Mat<float> lse) override {
+    const int64_t dim = batch.shape.head_dim;
+    CheckAttention(q, k, v, num_heads, window, batch);
+    CADRE_CHECK(SameShape(out, q) &&
+                (lse.empty() || (lse.rows == q.rows && lse.cols == num_heads)));
+    std::vector<double> scores, sums(static_cast<size_t>(dim));
+    for (int64_t t = 0; t < q.rows; ++t) {
+      const int64_t position = batch.positions[static_cast<size_t>(t)];
+      const int64_t oldest = Oldest(position, window);
+      for (int64_t head = 0; head < num_heads; ++head) {
+        const int64_t kv_column = head / (num_heads / batch.shape.num_kv_heads) * dim;
+        scores.clear();
+        for (int64_t key = t - position + oldest; key <= t; ++key)
+          scores.push_back(Dot(Head(q, t, head * dim, dim), Head(k, key, kv_column, dim)) /
+                           std::sqrt(static_cast<double>(dim)));
+        const double max = *std::max_element(scores.begin(), scores.end());
+        double sum = 0;
+        std::fill(sums.begin(), sums.end(), 0.0);
+        for (size_t s = 0; s < scores.size(); ++s) {
+          const double p = std::exp(scores[s] - max);
+          const float* value = v.row(t - position + oldest + static_cast<int64_t>(s)) + kv_column;
+          for (size_t i = 0; i < sums.size(); ++i) sums[i] += p * double{value[i]};
+          sum += p;
+        }
+        for (size_t i = 0; i < sums.size(); ++i)
+          out.row(t)[static_cast<size_t>(head * dim) + i] = static_cast<float>(sums[i] / sum);
+        if (!lse.empty()) lse.row(t)[head] = static_cast<float>(max + std::log(sum));
+      }
+    }
+  }
+
   // With p = exp(q k / sqrt(D) - lse) and delta = d_out . out: d_v = p d_out, d_score = p (d_out .
   // v - delta).
-  void AttentionBackward(Mat<const float> q, int64_t num_heads, int64_t window,
-                         const KvBatch& batch, Mat<const float> out, Mat<const float> lse,
-                         Mat<const float> d_out, Mat<float> d_q, Mat<float> d_k,
-                         Mat<float> d_v) override {
-    const KvShape& shape = batch.shape;
-    const int64_t dim = shape.head_dim;
-    CADRE_CHECK(shape.type == KvType::kF32 && num_heads > 0 &&
-                num_heads % shape.num_kv_heads == 0 && window >= 0);
-    CADRE_CHECK(q.cols == num_heads * dim && SameShape(out, q) && SameShape(d_out, q) &&
-                SameShape(d_q, q));
-    CADRE_CHECK(lse.rows == q.rows && lse.cols == num_heads && SameShape(d_k, d_v));
-    CADRE_CHECK(d_k.rows == q.rows && d_k.cols == shape.num_kv_heads * dim);
-    CADRE_CHECK(std::ssize(batch.positions) == q.rows &&
-                std::ssize(batch.sequence_of_row) == q.rows);
+  void AttentionBackward(Mat<const float> q, Mat<const float> k, Mat<const float> v,
+                         int64_t num_heads, int64_t window, const KvBatch& batch,
+                         Mat<const float> out, Mat<const float> lse, Mat<const float> d_out,
+                         Mat<float> d_q, Mat<float> d_k, Mat<float> d_v) override {
+    const int64_t dim = batch.shape.head_dim;
+    CheckAttention(q, k, v, num_heads, window, batch);
+    CADRE_CHECK(SameShape(out, q) && SameShape(d_out, q) && SameShape(d_q, q));
+    CADRE_CHECK(lse.rows == q.rows && lse.cols == num_heads && SameShape(d_k, k) &&
+                SameShape(d_v, v));
+    const double scale = 1 / std::sqrt(static_cast<double>(dim));
     std::vector<double> d_q_sum(static_cast<size_t>(q.cols));
     std::vector<double> d_k_sum(static_cast<size_t>(d_k.rows * d_k.cols)), d_v_sum(d_k_sum.size());
     for (int64_t t = 0; t < q.rows; ++t) {
       const int64_t position = batch.positions[static_cast<size_t>(t)];
-      CADRE_CHECK(position >= 0 && position <= t);
       std::fill(d_q_sum.begin(), d_q_sum.end(), 0.0);
       for (int64_t head = 0; head < num_heads; ++head) {
-        const int64_t kv_head = head / (num_heads / shape.num_kv_heads);
-        const float* query = q.row(t) + head * dim;
-        const float* d_head = d_out.row(t) + head * dim;
-        const double delta = Dot({out.row(t) + head * dim, static_cast<size_t>(dim)},
-                                 {d_head, static_cast<size_t>(dim)});
-        for (int64_t key = window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
-             key <= position; ++key) {
-          const KvSequence& sequence =
-              batch.sequences[static_cast<size_t>(batch.sequence_of_row[static_cast<size_t>(t)])];
-          const auto* keys = reinterpret_cast<const float*>(
-              sequence.HeadBlock(shape, key / kKvBlock, batch.layer, kv_head));
-          const float* k = keys + key % kKvBlock;  // element i at k[i * kKvBlock]
-          const float* v = keys + dim * kKvBlock + key % kKvBlock * dim;
-          double score = 0, d_p = 0;
-          for (int64_t i = 0; i < dim; ++i) {
-            score += double{query[i]} * double{k[i * kKvBlock]};
-            d_p += double{d_head[i]} * double{v[i]};
-          }
-          const double scale = 1 / std::sqrt(static_cast<double>(dim));
-          const double p = std::exp(score * scale - double{lse.row(t)[head]});
-          const double d_score = p * (d_p - delta) * scale;
-          double* d_key = d_k_sum.data() + (t - position + key) * d_k.cols + kv_head * dim;
-          double* d_value = d_v_sum.data() + (t - position + key) * d_k.cols + kv_head * dim;
-          for (int64_t i = 0; i < dim; ++i) {
-            d_q_sum[static_cast<size_t>(head * dim + i)] += d_score * double{k[i * kKvBlock]};
+        const int64_t kv_column = head / (num_heads / batch.shape.num_kv_heads) * dim;
+        const auto query = Head(q, t, head * dim, dim), d_head = Head(d_out, t, head * dim, dim);
+        const double delta = Dot(Head(out, t, head * dim, dim), d_head);
+        for (int64_t row = t - position + Oldest(position, window); row <= t; ++row) {
+          const auto key = Head(k, row, kv_column, dim);
+          const double p = std::exp(Dot(query, key) * scale - double{lse.row(t)[head]});
+          const double d_score = p * (Dot(d_head, Head(v, row, kv_column, dim)) - delta) * scale;
+          double* d_key = d_k_sum.data() + row * d_k.cols + kv_column;
+          double* d_value = d_v_sum.data() + row * d_k.cols + kv_column;
+          for (size_t i = 0; i < key.size(); ++i) {
+            d_q_sum[static_cast<size_t>(head * dim) + i] += d_score * double{key[i]};
             d_key[i] += d_score * double{query[i]};
             d_value[i] += p * double{d_head[i]};
           }
         }
       }
-      for (int64_t i = 0; i < q.cols; ++i) AddTo(d_q.row(t)[i], d_q_sum[static_cast<size_t>(i)]);
+      Round(d_q_sum, d_q.Rows(t, t + 1));
     }
-    for (int64_t t = 0; t < d_k.rows; ++t) {
-      for (int64_t i = 0; i < d_k.cols; ++i) {
-        AddTo(d_k.row(t)[i], d_k_sum[static_cast<size_t>(t * d_k.cols + i)]);
-        AddTo(d_v.row(t)[i], d_v_sum[static_cast<size_t>(t * d_k.cols + i)]);
-      }
-    }
+    Round(d_k_sum, d_k);
+    Round(d_v_sum, d_v);
   }
 
   // silu(g) = g s with s = 1 / (1 + exp(-g)); silu'(g) = s (1 + g (1 - s)).
@@ -204,8 +243,9 @@ class ReferenceBackward final : public BackwardOps {
       for (int64_t i = 0; i < gate.cols; ++i) {
         const double g = gate.row(t)[i], d = d_out.row(t)[i];
         const double sigmoid = 1 / (1 + std::exp(-g));
-        AddTo(d_gate.row(t)[i], d * double{up.row(t)[i]} * sigmoid * (1 + g * (1 - sigmoid)));
-        AddTo(d_up.row(t)[i], d * g * sigmoid);
+        d_gate.row(t)[i] =
+            static_cast<float>(d * double{up.row(t)[i]} * sigmoid * (1 + g * (1 - sigmoid)));
+        d_up.row(t)[i] = static_cast<float>(d * g * sigmoid);
       }
     }
   }
@@ -220,7 +260,7 @@ class ReferenceBackward final : public BackwardOps {
           CADRE_CHECK(row < d_rows.rows);
           if (row >= 0) sum += double{d_rows.row(row)[i]};
         }
-        AddTo(d_x.row(t)[i], sum);
+        d_x.row(t)[i] = static_cast<float>(sum);
       }
     }
   }
@@ -235,11 +275,12 @@ class ReferenceBackward final : public BackwardOps {
       for (int64_t c = 0; c < plan.row_of_choice.cols; ++c) {
         const int32_t row = plan.row_of_choice.row(t)[c];
         CADRE_CHECK(row < rows.rows);
+        d_gates.row(t)[c] = 0;
         if (row < 0) continue;
         const double gate = plan.gates.row(t)[c];
         for (int64_t i = 0; i < rows.cols; ++i)
-          AddTo(d_rows.row(row)[i], gate * double{d_out.row(t)[i]});
-        AddTo(d_gates.row(t)[c], Dot(d_out.row_span(t), rows.row_span(row)));
+          d_rows.row(row)[i] = static_cast<float>(gate * double{d_out.row(t)[i]});
+        d_gates.row(t)[c] = static_cast<float>(Dot(d_out.row_span(t), rows.row_span(row)));
       }
     }
   }

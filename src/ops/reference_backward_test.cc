@@ -13,7 +13,7 @@ namespace {
 
 using Loss = std::function<double(const std::vector<double>&)>;
 
-// `gradient` started from `initial`; what was added must be the derivative of `loss` at `at`.
+// What `gradient` has beyond `initial` must be the derivative of `loss` at `at`.
 void ExpectGradient(const Loss& loss, const std::vector<float>& at,
                     const std::vector<float>& gradient, const std::vector<float>& initial,
                     double tolerance = 2e-6) {
@@ -72,7 +72,7 @@ TEST(ReferenceBackward, MatMulIsTheDerivative) {
   const auto initial_x = NormalValues(12, 4), initial_w = NormalValues(8, 5);
   auto d_x = initial_x, d_w = initial_w;
   kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), ActivationType::kF32,
-                       View(d_x, 3, 4), View(d_w, 2, 4));
+                       Into::kSum, View(d_x, 3, 4), View(d_w, 2, 4));
   const auto loss = [&](const std::vector<double>& xs, const std::vector<double>& ws) {
     double sum = 0;
     for (size_t t = 0; t < 3; ++t) {
@@ -87,11 +87,17 @@ TEST(ReferenceBackward, MatMulIsTheDerivative) {
   ExpectGradient([&](const auto& ws) { return loss(Doubles(x), ws); }, w, d_w, initial_w);
   auto only_x = initial_x, only_w = initial_w;
   kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), ActivationType::kF32,
-                       View(only_x, 3, 4), {});
-  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), ActivationType::kF32, {},
-                       View(only_w, 2, 4));
+                       Into::kSum, View(only_x, 3, 4), {});
+  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), ActivationType::kF32,
+                       Into::kSum, {}, View(only_w, 2, 4));
   EXPECT_EQ(only_x, d_x);
   EXPECT_EQ(only_w, d_w);
+  auto fresh = initial_x, from_zero = std::vector<float>(12);
+  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), ActivationType::kF32,
+                       Into::kFresh, View(fresh, 3, 4), {});
+  kOps->MatMulBackward(View(x, 3, 4), View(w, 2, 4), View(d_out, 3, 2), ActivationType::kF32,
+                       Into::kSum, View(from_zero, 3, 4), {});
+  EXPECT_EQ(fresh, from_zero);
 }
 
 TEST(ReferenceBackward, MatMulInputIsThatOfTheDecodedWeight) {
@@ -99,9 +105,10 @@ TEST(ReferenceBackward, MatMulInputIsThatOfTheDecodedWeight) {
   auto values = w.values;
   auto d_out = NormalValues(3 * 5, 2), x = NormalValues(3 * 64, 3);
   auto d_x = NormalValues(3 * 64, 4), expected = d_x;
-  kOps->MatMulInputBackward(w.weight, View(d_out, 3, 5), ActivationType::kF32, View(d_x, 3, 64));
+  kOps->MatMulInputBackward(w.weight, View(d_out, 3, 5), ActivationType::kF32, Into::kSum,
+                            View(d_x, 3, 64));
   kOps->MatMulBackward(View(x, 3, 64), View(values, 5, 64), View(d_out, 3, 5), ActivationType::kF32,
-                       View(expected, 3, 64), {});
+                       Into::kSum, View(expected, 3, 64), {});
   EXPECT_EQ(d_x, expected);
 }
 
@@ -154,9 +161,8 @@ TEST(ReferenceBackward, RopeIsTheDerivative) {
 
 void ExpectAttentionGradients(const AttentionCase& problem) {
   const auto q = Doubles(problem.q), k = Doubles(problem.k), v = Doubles(problem.v);
-  const auto initial_q = NormalValues(std::ssize(q), 9),
-             initial_k = NormalValues(std::ssize(k), 10);
-  auto d_q = initial_q, d_k = initial_k, d_v = initial_k;
+  auto d_q = NormalValues(std::ssize(q), 9), d_k = NormalValues(std::ssize(k), 10), d_v = d_k;
+  const std::vector<float> zeros_q(q.size()), zeros_k(k.size());
   const int64_t q_cols = problem.num_heads * problem.dim,
                 kv_cols = problem.num_kv_heads * problem.dim;
   problem.Run(*kOps, View(d_q, problem.rows, q_cols), View(d_k, problem.rows, kv_cols),
@@ -166,9 +172,9 @@ void ExpectAttentionGradients(const AttentionCase& problem) {
   };
   // out and lse are rounded to float, which costs the gradient a few 1e-7 times the number of
   // terms.
-  ExpectGradient([&](const auto& p) { return loss(p, k, v); }, problem.q, d_q, initial_q, 2e-5);
-  ExpectGradient([&](const auto& p) { return loss(q, p, v); }, problem.k, d_k, initial_k, 2e-5);
-  ExpectGradient([&](const auto& p) { return loss(q, k, p); }, problem.v, d_v, initial_k, 2e-5);
+  ExpectGradient([&](const auto& p) { return loss(p, k, v); }, problem.q, d_q, zeros_q, 2e-5);
+  ExpectGradient([&](const auto& p) { return loss(q, p, v); }, problem.k, d_k, zeros_k, 2e-5);
+  ExpectGradient([&](const auto& p) { return loss(q, k, p); }, problem.v, d_v, zeros_k, 2e-5);
 }
 
 TEST(ReferenceBackward, AttentionIsTheDerivative) {
@@ -179,10 +185,21 @@ TEST(ReferenceBackward, AttentionHonoursTheWindow) {
   ExpectAttentionGradients({2, 1, 4, 3, {7}, 21});
 }
 
+// The case has the answers, computed in double and rounded.
+TEST(ReferenceBackward, AttentionIsThatOfItsDefinition) {
+  for (const int64_t window : {0, 3}) {
+    const AttentionCase problem(4, 2, 4, window, {5, 1, 9}, 22);
+    std::vector<float> out(problem.out.size()), lse(problem.lse.size());
+    problem.RunForward(*kOps, View(out, problem.rows, 16), View(lse, problem.rows, 4));
+    for (size_t i = 0; i < out.size(); ++i) EXPECT_NEAR(out[i], problem.out[i], 1e-6) << i;
+    for (size_t i = 0; i < lse.size(); ++i) EXPECT_NEAR(lse[i], problem.lse[i], 1e-6) << i;
+  }
+}
+
 TEST(ReferenceBackward, SwiGluIsTheDerivative) {
   auto gate = NormalValues(12, 1, 3), up = NormalValues(12, 2), d_out = NormalValues(12, 3);
-  const auto initial = NormalValues(12, 4);
-  auto d_gate = initial, d_up = initial;
+  auto d_gate = NormalValues(12, 4), d_up = d_gate;
+  const std::vector<float> zeros(12);
   kOps->SwiGluBackward(View(gate, 3, 4), View(up, 3, 4), View(d_out, 3, 4), View(d_gate, 3, 4),
                        View(d_up, 3, 4));
   const auto loss = [&](const std::vector<double>& gates, const std::vector<double>& ups) {
@@ -191,8 +208,8 @@ TEST(ReferenceBackward, SwiGluIsTheDerivative) {
       sum += double{d_out[i]} * gates[i] / (1 + std::exp(-gates[i])) * ups[i];
     return sum;
   };
-  ExpectGradient([&](const auto& p) { return loss(p, Doubles(up)); }, gate, d_gate, initial);
-  ExpectGradient([&](const auto& p) { return loss(Doubles(gate), p); }, up, d_up, initial);
+  ExpectGradient([&](const auto& p) { return loss(p, Doubles(up)); }, gate, d_gate, zeros);
+  ExpectGradient([&](const auto& p) { return loss(Doubles(gate), p); }, up, d_up, zeros);
 }
 
 // Token 1's second choice was dropped; token 2 has none. Rows 0 .. 2 come from tokens 1, 0, 0.
@@ -205,18 +222,17 @@ struct Routed {
   }
 };
 
-TEST(ReferenceBackward, GatherRowsAddsEveryCopyOfAToken) {
+TEST(ReferenceBackward, GatherRowsSumsTheCopiesOfAToken) {
   const Routed routed;
   std::vector<float> d_rows = {1, 2, 3, 4, 5, 6}, d_x = {10, 10, 20, 20, 30, 30};
   kOps->GatherRowsBackward(routed.view(), View(d_rows, 3, 2), View(d_x, 3, 2));
-  EXPECT_EQ(d_x, (std::vector<float>{18, 20, 21, 22, 30, 30}));
+  EXPECT_EQ(d_x, (std::vector<float>{8, 10, 1, 2, 0, 0}));
 }
 
 TEST(ReferenceBackward, CombineRowsIsTheDerivative) {
   const Routed routed;
   auto rows = NormalValues(3 * 4, 1), d_out = NormalValues(3 * 4, 2);
-  const auto initial_rows = NormalValues(12, 3), initial_gates = NormalValues(6, 4);
-  auto d_rows = initial_rows, d_gates = initial_gates;
+  auto d_rows = NormalValues(12, 3), d_gates = NormalValues(6, 4);
   kOps->CombineRowsBackward(View(rows, 3, 4), routed.view(), View(d_out, 3, 4), View(d_rows, 3, 4),
                             View(d_gates, 3, 2));
   const auto loss = [&](const std::vector<double>& row_values, const std::vector<double>& gates) {
@@ -231,9 +247,9 @@ TEST(ReferenceBackward, CombineRowsIsTheDerivative) {
     return sum;
   };
   ExpectGradient([&](const auto& p) { return loss(p, Doubles(routed.gates)); }, rows, d_rows,
-                 initial_rows);
+                 std::vector<float>(12));
   ExpectGradient([&](const auto& p) { return loss(Doubles(rows), p); }, routed.gates, d_gates,
-                 initial_gates);
+                 std::vector<float>(6));
 }
 
 TEST(ReferenceBackward, CrossEntropyIsTheScaledDerivativeAndSkipsNegativeTargets) {

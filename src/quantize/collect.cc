@@ -1,6 +1,7 @@
 #include "quantize/collect.h"
 
 #include <algorithm>
+#include <array>
 #include <unordered_map>
 #include <vector>
 
@@ -31,13 +32,26 @@ class ListeningDevice : public ForwardingDevice {
 
   const Inputs& Of(const Weight& w) const { return inputs_.at(w.data); }
 
+  // The next products with the one are products with the other: an expert may be fetched into
+  // memory where another one was before.
+  void Means(const ExpertWeights& met, const ExpertWeights& known) {
+    met_ = {met.w1.data, met.w2.data, met.w3.data};
+    known_ = {known.w1.data, known.w2.data, known.w3.data};
+  }
+
   void MatMul(Mat<const float> x, const Weight& w, ActivationType activation,
               Mat<float> out) override {
-    if (const auto found = inputs_.find(w.data); found != inputs_.end()) Add(x, found->second);
+    if (const auto found = inputs_.find(Known(w.data)); found != inputs_.end())
+      Add(x, found->second);
     ForwardingDevice::MatMul(x, w, activation, out);
   }
 
  private:
+  const std::byte* Known(const std::byte* data) const {
+    const auto at = std::find(met_.begin(), met_.end(), data);
+    return at == met_.end() ? data : known_[static_cast<size_t>(at - met_.begin())];
+  }
+
   // Each column has one owner and takes its rows in order: the same sums on any number of threads.
   void Add(Mat<const float> x, Inputs& inputs) {
     inputs.rows += x.rows;
@@ -53,6 +67,35 @@ class ListeningDevice : public ForwardingDevice {
   }
 
   std::unordered_map<const std::byte*, Inputs> inputs_;  // by Weight::data
+  std::array<const std::byte*, 3> met_{}, known_{};
+};
+
+// Tells the device which expert it is about to meet.
+class AnnouncedExperts : public ExpertSource {
+ public:
+  AnnouncedExperts(ExpertSource& experts, const ModelWeights& weights, ListeningDevice& device)
+      : experts_(experts), weights_(weights), device_(device) {}
+
+  void Settle(int64_t layer, const RouterConfig& config, Routing& routing) override {
+    experts_.Settle(layer, config, routing);
+  }
+  void Plan(int64_t layer, std::span<int32_t> needed) override { experts_.Plan(layer, needed); }
+  const ExpertWeights& Acquire(int64_t layer, int64_t expert) override {
+    const ExpertWeights& w = experts_.Acquire(layer, expert);
+    device_.Means(w,
+                  weights_.layers[static_cast<size_t>(layer)].experts[static_cast<size_t>(expert)]);
+    return w;
+  }
+  void Release(int64_t layer, int64_t expert) override { experts_.Release(layer, expert); }
+  bool wants_guesses() const override { return experts_.wants_guesses(); }
+  void Guess(int64_t layer, std::span<const int32_t> experts) override {
+    experts_.Guess(layer, experts);
+  }
+
+ private:
+  ExpertSource& experts_;
+  const ModelWeights& weights_;
+  ListeningDevice& device_;
 };
 
 ImportanceMatrix ToMatrix(const ListeningDevice& device, std::span<const NamedMatrix> matrices) {
@@ -88,7 +131,8 @@ CollectedImportance CollectImportance(const Model& model, ExpertSource& experts,
                                       std::span<const int32_t> ids, const CollectOptions& options) {
   const auto matrices = MatricesOf(model);
   ListeningDevice listening(device, matrices);
-  Sequence sequence(model, experts, listening, options.sequence);
+  AnnouncedExperts announced(experts, model.weights, listening);
+  Sequence sequence(model, announced, listening, options.sequence);
   const int64_t context = std::min(options.context, std::ssize(ids));
   if (context < 1) throw Error("there is no text to collect importance from");
   const int64_t num_windows = std::ssize(ids) / context;

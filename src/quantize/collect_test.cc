@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "model/testing.h"
@@ -33,6 +34,29 @@ struct Collector {
   std::unique_ptr<Device> device;
 };
 
+// Every expert in the same place, one after the other, as a source that fetches them may do.
+class OnePlace : public ExpertSource {
+ public:
+  explicit OnePlace(const ModelWeights& weights) : weights_(weights) {}
+  const ExpertWeights& Acquire(int64_t layer, int64_t expert) override {
+    there_ = weights_.layers[static_cast<size_t>(layer)].experts[static_cast<size_t>(expert)];
+    memory_.Resize(there_.w1.bytes() + there_.w2.bytes() + there_.w3.bytes());
+    std::byte* to = memory_.data();
+    for (Weight* w : {&there_.w1, &there_.w2, &there_.w3}) {
+      std::memcpy(to, w->data, static_cast<size_t>(w->bytes()));
+      w->data = to;
+      to += w->bytes();
+    }
+    return there_;
+  }
+  void Release(int64_t, int64_t) override { memory_.Zero(); }
+
+ private:
+  const ModelWeights& weights_;
+  ExpertWeights there_;
+  Buffer<std::byte> memory_;
+};
+
 // What layer 0's attention is multiplied with needs no forward pass to know.
 std::vector<double> SquaresOfFirstInputs(const Model& model, std::span<const int32_t> ids) {
   const auto& norm = model.weights.layers[0].attn_norm;
@@ -59,6 +83,19 @@ TEST(CollectImportance, SumsTheSquaresOfInputs) {
     EXPECT_NEAR(entry.sums[i], expected[i], 1e-5 * expected[i]);
   EXPECT_EQ(entry.counts, std::vector<float>{12});
   EXPECT_EQ(collected.tokens, 12);
+}
+
+TEST(CollectImportance, KnowsExpertsThatAreFetched) {
+  Collector run(TinyConfig());
+  OnePlace fetched(run.model.weights);
+  const auto expected = run.Collect(kIds, 12);
+  const auto collected = CollectImportance(run.model, fetched, *run.device, kIds,
+                                           {.context = 12, .sequence = kExactPath});
+  EXPECT_EQ(collected.routed, expected.routed);
+  for (const auto& [name, entry] : expected.matrix.entries) {
+    EXPECT_EQ(collected.matrix.entries.at(name).sums, entry.sums) << name;
+    EXPECT_EQ(collected.matrix.entries.at(name).counts, entry.counts) << name;
+  }
 }
 
 TEST(CollectImportance, WindowsAreApartAndBeginWithBos) {

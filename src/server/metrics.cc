@@ -116,6 +116,12 @@ void PrintFetching(const ExpertStats& experts, std::string& out) {
        &ExpertStats::Layer::foreseen},
       {"cadre_expert_unforeseen_total", "Needed experts that were not among the guesses made.",
        &ExpertStats::Layer::unforeseen},
+      {"cadre_expert_choices_total", "Experts chosen, once for each token.",
+       &ExpertStats::Layer::choices},
+      {"cadre_expert_low_bit_total", "Of those, run with a copy of the expert in fewer bits.",
+       &ExpertStats::Layer::low_bit},
+      {"cadre_expert_next_best_total", "Of those, given to another expert.",
+       &ExpertStats::Layer::next_best},
   };
   for (const Count& count : kCounts) {
     Head(count.name, count.help, "counter", out);

@@ -22,7 +22,7 @@ constexpr std::string_view kPermissions =
 std::optional<HttpResponse> FindWebFile(std::string_view path, std::string_view if_none_match) {
   const std::string_view name = path.empty() || path == "/" ? "/index.html" : path;
   const auto files = WebFiles();
-  const auto file = std::ranges::lower_bound(files, name, {}, &WebFile::path);
+  const auto file = std::ranges::lower_bound(files, name, {}, &EmbeddedFile::path);
   if (file == files.end() || file->path != name) return std::nullopt;
   const std::string tag = "\"" + std::string(file->sha256.substr(0, 32)) + "\"";
   // A list of tags, weak or not, or *: quotes stand only around tags, so that a search is exact.

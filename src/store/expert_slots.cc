@@ -75,6 +75,12 @@ void ExpertSlots::Describe(int64_t layer, int64_t expert, int64_t slot, Load& lo
   }
 }
 
+int64_t ExpertSlots::FileBytes(int64_t layer, int64_t expert) const {
+  int64_t bytes = 0;
+  for (const Weight* w : MatricesOf(Stored(layer, expert))) bytes += w->bytes();
+  return bytes;
+}
+
 ExpertWeights ExpertSlots::Weights(int64_t layer, int64_t expert, int64_t slot) const {
   ExpertWeights kept = Stored(layer, expert);
   Weight* const matrices[] = {&kept.w1, &kept.w2, &kept.w3};

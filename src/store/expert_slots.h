@@ -44,6 +44,8 @@ class ExpertSlots {
 
   // What is to be loaded so that the slot holds the expert.
   void Describe(int64_t layer, int64_t expert, int64_t slot, Load& load) const;
+  // Of the expert in the file.
+  int64_t FileBytes(int64_t layer, int64_t expert) const;
   // The expert as it is in the slot, once it is loaded.
   ExpertWeights Weights(int64_t layer, int64_t expert, int64_t slot) const;
 

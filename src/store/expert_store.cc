@@ -12,6 +12,8 @@ namespace cadre {
 ExpertStore::ExpertStore(const Model& model, const WeightFiles& files, const Device& device,
                          KeptForm form, Loader& loader, const ExpertStoreConfig& config)
     : loader_(loader),
+      misses_(config.misses),
+      low_bit_(config.low_bit),
       memory_(model, files, device, form, config.slots + config.guesses),
       cache_(model.config.num_layers, model.config.router.num_experts, config.slots, config.policy),
       slots_(static_cast<size_t>(config.slots + config.guesses)),
@@ -22,7 +24,13 @@ ExpertStore::ExpertStore(const Model& model, const WeightFiles& files, const Dev
   const auto num_experts = static_cast<size_t>(model.config.router.num_experts);
   unordered_.reserve(num_experts);
   pending_.reserve(num_experts);
+  used_.reserve(num_experts);
   guessed_.resize(num_experts);
+  demand_.resize(num_experts);
+  present_.resize(num_experts);
+  is_given_up_.resize(num_experts);
+  given_up_.reserve(num_experts);
+  behind_slots_.reserve(slots_.size());
   stats_.slots = config.slots;
   stats_.layers.resize(static_cast<size_t>(model.config.num_layers));
 }
@@ -52,25 +60,31 @@ bool ExpertStore::IsReady(int64_t layer, int64_t expert) {
 }
 
 void ExpertStore::Plan(int64_t layer, std::span<int32_t> needed) {
-  Count(layer, needed);
+  used_.assign(needed.begin(), needed.end());
+  for (const int32_t expert : GivenUp(layer))
+    if (std::find(needed.begin(), needed.end(), expert) == needed.end()) used_.push_back(expert);
+  Count(layer, used_);
   Order(layer, needed);
-  cache_.Use(layer, needed);
+  cache_.Use(layer, used_);
+  for (const int32_t expert : GivenUp(layer)) cache_.Unmark(layer, expert);
   layer_ = layer;
   pending_.clear();
   next_pending_ = 0;
   for (const int32_t expert : needed)
-    if (!cache_.Find(layer, expert)) pending_.push_back(expert);
+    if (!StandsIn(layer, expert) && !cache_.Find(layer, expert)) pending_.push_back(expert);
   ReadAgain(layer, needed);
   Fill();
+  ReadBehind(layer);
   DropWrongGuesses(layer);
 }
 
 void ExpertStore::Count(int64_t layer, std::span<const int32_t> needed) {
   auto& counts = stats_.layers[static_cast<size_t>(layer)];
   for (const int32_t expert : needed) {
-    const bool is_hit = cache_.Find(layer, expert).has_value();
+    const auto place = cache_.Find(layer, expert);
+    const bool is_hit = place && IsReady(layer, expert);
     ++(is_hit ? counts.hits : counts.misses);
-    if (!is_hit && FindGuess(layer, expert)) ++counts.begun;
+    if (!is_hit && (place || FindGuess(layer, expert))) ++counts.begun;
     if (guessed_layer_ == layer)
       ++(guessed_[static_cast<size_t>(expert)] ? counts.foreseen : counts.unforeseen);
   }
@@ -81,7 +95,8 @@ void ExpertStore::Count(int64_t layer, std::span<const int32_t> needed) {
 void ExpertStore::Order(int64_t layer, std::span<int32_t> needed) {
   unordered_.clear();
   for (const int32_t expert : needed) {  // looked at once: what is on its way may arrive meanwhile
-    const int rank = IsReady(layer, expert) ? 0 : FindSlot(layer, expert) ? 1 : 2;
+    const bool is_there = StandsIn(layer, expert) || IsReady(layer, expert);
+    const int rank = is_there ? 0 : FindSlot(layer, expert) ? 1 : 2;
     unordered_.emplace_back(rank, expert);
   }
   auto next = needed.begin();
@@ -95,7 +110,7 @@ void ExpertStore::Order(int64_t layer, std::span<int32_t> needed) {
 void ExpertStore::ReadAgain(int64_t layer, std::span<const int32_t> needed) {
   for (const int32_t expert : needed) {
     const auto place = cache_.Find(layer, expert);
-    if (!place) continue;
+    if (!place || StandsIn(layer, expert)) continue;
     const int64_t slot = slot_of_place_[static_cast<size_t>(*place)];
     if (!IsUnderWay(slot)) Begin(slot, layer, expert, Urgency::kNeeded);
   }
@@ -113,19 +128,19 @@ void ExpertStore::Fill() {
     const auto place = cache_.Insert(layer_, expert);
     if (!place) return;
     ++next_pending_;
-    Take(*place, expert);
+    Take(*place, expert, Urgency::kNeeded);
   }
 }
 
 // The expert gets this place of the cache, which another had before.
-void ExpertStore::Take(int64_t place, int64_t expert) {
+void ExpertStore::Take(int64_t place, int64_t expert, Urgency urgency) {
   int64_t& slot = slot_of_place_[static_cast<size_t>(place)];
   Empty(slot);
   if (const auto guess = FindGuess(layer_, expert)) {
     std::swap(slot, guess_slots_[*guess]);
-    loader_.Promote(At(slot).load);
+    if (urgency == Urgency::kNeeded) loader_.Promote(At(slot).load);
   }
-  if (!IsUnderWay(slot)) Begin(slot, layer_, expert, Urgency::kNeeded);
+  if (!IsUnderWay(slot)) Begin(slot, layer_, expert, urgency);
 }
 
 void ExpertStore::Begin(int64_t slot, int64_t layer, int64_t expert, Urgency urgency) {
@@ -153,6 +168,7 @@ void ExpertStore::DropWrongGuesses(int64_t layer) {
 }
 
 const ExpertWeights& ExpertStore::Acquire(int64_t layer, int64_t expert) {
+  if (StandsIn(layer, expert)) return low_bit_->Get(layer, expert);
   if (!FindSlot(layer, expert)) {  // nobody planned
     auto alone = static_cast<int32_t>(expert);
     Plan(layer, {&alone, 1});

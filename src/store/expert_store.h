@@ -2,7 +2,9 @@
 // ExpertSource for models larger than memory. A layer's step plans first: what is there runs first,
 // what is missing is read meanwhile, each expert at most once per step and layer. A few slots
 // beside the cache hold what the next layer is guessed to need; a right guess takes its place in
-// the cache as if it had been read just then, so hits are the same with guesses and without.
+// the cache as if it had been read just then, so hits are the same with guesses and without. Where
+// that is asked for, something stands in for experts that would be waited for too long
+// (miss_policy.h); they are then read while the disk has nothing else to do.
 #pragma once
 
 #include <optional>
@@ -14,6 +16,8 @@
 #include "store/expert_cache.h"
 #include "store/expert_slots.h"
 #include "store/loader.h"
+#include "store/low_bit_experts.h"
+#include "store/miss_policy.h"
 
 namespace cadre {
 
@@ -21,6 +25,8 @@ struct ExpertStoreConfig {
   int64_t slots = 1;    // experts in the cache
   int64_t guesses = 0;  // slots beside it; 0: no guesses
   CachePolicy policy = CachePolicy::kFrequency;
+  MissPolicy misses = {};
+  const LowBitExperts* low_bit = nullptr;  // with OnMiss::kLowBit; must outlive the store
 };
 
 // Called by one thread, as every ExpertSource.
@@ -33,6 +39,7 @@ class ExpertStore : public ExpertSource {
   ExpertStore(const ExpertStore&) = delete;
   ExpertStore& operator=(const ExpertStore&) = delete;
 
+  void Settle(int64_t layer, const RouterConfig& config, Routing& routing) override;
   void Plan(int64_t layer, std::span<int32_t> needed) override;
   const ExpertWeights& Acquire(int64_t layer, int64_t expert) override;
   void Release(int64_t layer, int64_t expert) override;
@@ -52,12 +59,17 @@ class ExpertStore : public ExpertSource {
   std::optional<size_t> FindGuess(int64_t layer, int64_t expert) const;
   std::optional<int64_t> FindSlot(int64_t layer, int64_t expert) const;
   bool IsReady(int64_t layer, int64_t expert);
+  bool StandsIn(int64_t layer, int64_t expert) const;
+  bool HasFailed(int64_t layer, int64_t expert);
+  double ReadSeconds(int64_t layer, int64_t expert);
+  std::span<const int32_t> GivenUp(int64_t layer) const;
+  void ReadBehind(int64_t layer);
   void Count(int64_t layer, std::span<const int32_t> needed);
   void Order(int64_t layer, std::span<int32_t> needed);
   void ReadAgain(int64_t layer, std::span<const int32_t> needed);
   bool IsUnderWay(int64_t slot);
   void Fill();
-  void Take(int64_t place, int64_t expert);
+  void Take(int64_t place, int64_t expert, Urgency urgency);
   void Begin(int64_t slot, int64_t layer, int64_t expert, Urgency urgency);
   void Empty(int64_t slot);
   void DropWrongGuesses(int64_t layer);
@@ -65,6 +77,8 @@ class ExpertStore : public ExpertSource {
   bool Arrives(Slot& slot);
 
   Loader& loader_;
+  const MissPolicy misses_;
+  const LowBitExperts* const low_bit_;
   ExpertSlots memory_;
   ExpertCache cache_;
   std::vector<Slot> slots_;
@@ -77,6 +91,13 @@ class ExpertStore : public ExpertSource {
   size_t next_pending_ = 0;
   std::vector<bool> guessed_;  // [experts], of guessed_layer_
   int64_t guessed_layer_ = -1;
+  int64_t settled_layer_ = -1;         // what follows is of its step
+  std::vector<Demand> demand_;         // [experts]
+  std::vector<bool> present_;          // [experts] can be used at once
+  std::vector<bool> is_given_up_;      // [experts] something stands in for them
+  std::vector<int32_t> given_up_;      // these
+  std::vector<int32_t> used_;          // needed, or given up; scratch of Plan
+  std::vector<int64_t> behind_slots_;  // that are being read for later
   ExpertStats stats_;
 };
 

@@ -22,6 +22,9 @@ const std::vector<int32_t> kIds = {1, 17, 33, 5, 5, 29, 2, 11, 8, 30, 31, 7, 9, 
 class Recorder : public ExpertSource {
  public:
   Recorder(ExpertSource& source, std::vector<TraceStep>& trace) : source_(source), trace_(trace) {}
+  void Settle(int64_t layer, const RouterConfig& config, Routing& routing) override {
+    source_.Settle(layer, config, routing);
+  }
   void Plan(int64_t layer, std::span<int32_t> needed) override {
     trace_.push_back({layer, {needed.begin(), needed.end()}});
     source_.Plan(layer, needed);

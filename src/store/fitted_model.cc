@@ -51,6 +51,8 @@ int64_t ScratchBytes(const ModelConfig& config, int64_t cols, int64_t tokens, in
   return tokens * per_token + num_threads * per_thread;
 }
 
+}  // namespace
+
 // No longer than the largest matrix is worth, no shorter than its rows want.
 LoaderOptions ReadingOf(const ModelWeights& weights) {
   const Widths widths = WidthsOf(weights);
@@ -60,8 +62,6 @@ LoaderOptions ReadingOf(const ModelWeights& weights) {
   return {.piece_bytes = static_cast<size_t>(std::max(least, std::min(whole, kPieceBytes))),
           .depth = kDepth};
 }
-
-}  // namespace
 
 MemoryCosts CostsOf(const Model& model, const Device& device, int num_threads,
                     const RunNeeds& needs, KeptForm form) {
@@ -84,8 +84,14 @@ FittedModel::FittedModel(const LoadedModel& loaded, Device& device, Device& pack
                          const RunNeeds& needs, const FitOptions& options)
     : model_(loaded.model()), files_(loaded.checkpoint()) {
   files_.ReleaseMaps();
+  if (options.low_bit != nullptr) {
+    CheckIsCopy(*options.low_bit, model_);
+    WeightFiles(options.low_bit->checkpoint()).ReleaseMaps();
+  }
   malloc_trim(0);
   MemoryCosts costs = CostsOf(model_, device, device.threads().num_threads(), needs, options.form);
+  if (options.low_bit != nullptr)
+    costs.low_bit = LowBitExperts::Bytes(options.low_bit->model(), options.form, device);
   costs.process = static_cast<int64_t>(ResidentMemory()) + kProcessGrowth;
   costs.peak = static_cast<int64_t>(PeakResidentMemory());
   plan_ = PlanMemory(options.budget, costs,
@@ -95,14 +101,22 @@ FittedModel::FittedModel(const LoadedModel& loaded, Device& device, Device& pack
                      options.max_guesses);
   log::info("{}", plan_.ToText());
   const Stopwatch watch;
+  if (options.low_bit != nullptr) {
+    low_bit_ = std::make_unique<LowBitExperts>(*options.low_bit, model_, options.form, device,
+                                               packer, MakeDiskIo(kDepth, options.try_uring),
+                                               ReadingOf(options.low_bit->model().weights));
+  }
   loader_ = std::make_unique<Loader>(files_, MakeDiskIo(kDepth, options.try_uring), packer,
                                      ReadingOf(model_.weights));
   // Finds the experts in the files by the weights as they were loaded.
-  experts_ = std::make_unique<ExpertStore>(
-      loaded.model(), files_, device, options.form, *loader_,
-      ExpertStoreConfig{.slots = plan_.slots, .guesses = plan_.guesses, .policy = options.policy});
+  experts_ = std::make_unique<ExpertStore>(loaded.model(), files_, device, options.form, *loader_,
+                                           ExpertStoreConfig{.slots = plan_.slots,
+                                                             .guesses = plan_.guesses,
+                                                             .policy = options.policy,
+                                                             .misses = options.misses,
+                                                             .low_bit = low_bit_.get()});
   shared_ = std::make_unique<SharedWeights>(model_, files_, device, options.form, *loader_);
-  log::info("shared weights read in {:.1f} s", watch.Seconds());
+  log::info("what stays in memory read in {:.1f} s", watch.Seconds());
 }
 
 }  // namespace cadre

@@ -29,8 +29,14 @@ struct FitOptions {
   KeptForm form = KeptForm::kPacked;  // kPacked only where all activations are rounded
   int64_t max_guesses = 2;
   CachePolicy policy = CachePolicy::kFrequency;
+  MissPolicy misses = {};
+  const LoadedModel* low_bit = nullptr;  // with OnMiss::kLowBit: the same model in fewer bits
   DiskIoMaker try_uring = TryUringIo;
 };
+
+// How a model's files are read. Pieces are no longer than the largest matrix is worth, no shorter
+// than its rows want.
+LoaderOptions ReadingOf(const ModelWeights& weights);
 
 // What the run costs, but for what the process has already.
 MemoryCosts CostsOf(const Model& model, const Device& device, int num_threads,
@@ -38,9 +44,10 @@ MemoryCosts CostsOf(const Model& model, const Device& device, int num_threads,
 
 class FittedModel {
  public:
-  // Reads what every token needs. packer: a device of the same kind on one thread, for the reading
-  // thread alone. What is given must outlive it. Throws Error naming the least budget when this one
-  // is too small, or what Loader::Wait throws.
+  // Reads what every token needs, and all of options.low_bit's experts. packer: a device of the
+  // same kind on one thread, for the reading thread alone. What is given must outlive it. Throws
+  // Error naming the least budget when this one is too small, or what LowBitExperts and
+  // Loader::Wait throw.
   FittedModel(const LoadedModel& loaded, Device& device, Device& packer, const RunNeeds& needs,
               const FitOptions& options);
 
@@ -52,6 +59,7 @@ class FittedModel {
   Model model_;
   WeightFiles files_;
   MemoryPlan plan_;
+  std::unique_ptr<LowBitExperts> low_bit_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<SharedWeights> shared_;
   std::unique_ptr<ExpertStore> experts_;

@@ -7,7 +7,7 @@
 namespace cadre {
 namespace {
 
-constexpr int kGuessedDepth = 2;
+constexpr double kRateSeconds = 1;  // of reading, after which what was measured counts half
 
 }  // namespace
 
@@ -39,12 +39,16 @@ Loader::~Loader() {
 void Loader::Start(Load& load, Urgency urgency) {
   const std::lock_guard lock(mutex_);
   CADRE_CHECK(load.state_ != Load::State::kLoading && load.num_matrices > 0);
+  int64_t bytes = 0;
   for (int i = 0; i < load.num_matrices; ++i) {
     const MatrixLoad& matrix = load.matrices[static_cast<size_t>(i)];
     CADRE_CHECK(LeastPieceBytes(matrix.shape.row_bytes()) <= options_.piece_bytes);
+    bytes += matrix.shape.bytes();
   }
   load.state_ = Load::State::kLoading;
   load.urgency_ = urgency;
+  load.bytes_left_ = bytes;
+  if (urgency == Urgency::kNeeded) CountNeeded(1);
   load.next_matrix_ = 0;
   load.next_row_ = 0;
   Queue(load);
@@ -55,14 +59,18 @@ void Loader::Promote(Load& load) {
   if (load.state_ != Load::State::kLoading || load.urgency_ == Urgency::kNeeded) return;
   const bool queued = load.next_matrix_ < load.num_matrices;
   if (queued) Unqueue(load);
-  guessed_under_way_ -= load.pieces_;
+  others_under_way_ -= load.pieces_;
   load.urgency_ = Urgency::kNeeded;
+  CountNeeded(1);
   if (queued) Queue(load);
 }
 
 void Loader::Cancel(Load& load) {
   std::unique_lock lock(mutex_);
-  if (load.state_ == Load::State::kLoading) LetGoOf(load);
+  if (load.state_ == Load::State::kLoading) {
+    LetGoOf(load);
+    EndNeeded(load);
+  }
   load.state_ = Load::State::kIdle;
   changed_.wait(lock, [&] { return placing_ != &load; });
 }
@@ -91,6 +99,32 @@ int64_t Loader::bytes_read() const {
   return bytes_read_;
 }
 
+int64_t Loader::BytesLeft(const Load& load) const {
+  const std::lock_guard lock(mutex_);
+  return load.bytes_left_;
+}
+
+double Loader::NeededRate() const {
+  const std::lock_guard lock(mutex_);
+  const double seconds = needed_s_ + (needed_loads_ > 0 ? needed_since_.Seconds() : 0);
+  return seconds > 0 ? needed_bytes_ / seconds : 0;
+}
+
+// Measures the time in which something needed is being loaded.
+void Loader::CountNeeded(int change) {
+  if (needed_loads_ == 0) needed_since_ = Stopwatch();
+  needed_loads_ += change;
+  if (needed_loads_ > 0) return;
+  needed_s_ += needed_since_.Seconds();
+  if (needed_s_ < kRateSeconds) return;
+  needed_s_ /= 2;
+  needed_bytes_ /= 2;
+}
+
+void Loader::EndNeeded(const Load& load) {
+  if (load.urgency_ == Urgency::kNeeded) CountNeeded(-1);
+}
+
 void Loader::Queue(Load& load) {
   queues_[static_cast<size_t>(load.urgency_)].push_back(&load);
   wake_.notify_one();
@@ -98,11 +132,13 @@ void Loader::Queue(Load& load) {
 
 void Loader::Unqueue(Load& load) { std::erase(queues_[static_cast<size_t>(load.urgency_)], &load); }
 
-// Few pieces of guesses at a time: what is needed must not wait for many of them.
+// Few pieces of others at a time: what is needed must not wait for many of them.
 Load* Loader::NextLoad() {
   if (free_pieces_.empty()) return nullptr;
   if (!queues_[0].empty()) return queues_[0].front();
-  if (!queues_[1].empty() && guessed_under_way_ < kGuessedDepth) return queues_[1].front();
+  if (others_under_way_ >= kOthersDepth) return nullptr;
+  for (const auto* queue : {&queues_[1], &queues_[2]})
+    if (!queue->empty()) return queue->front();
   return nullptr;
 }
 
@@ -141,11 +177,13 @@ void Loader::Complete(Load& load) {
       return Fail(load, fmt::format("{}: {}", files_.name(file), *change));
   }
   load.state_ = Load::State::kDone;
+  EndNeeded(load);
   changed_.notify_all();
 }
 
 void Loader::Fail(Load& load, std::string error) {
   LetGoOf(load);
+  EndNeeded(load);
   load.state_ = Load::State::kFailed;
   load.error_ = std::move(error);
   changed_.notify_all();
@@ -155,7 +193,7 @@ void Loader::Fail(Load& load, std::string error) {
 void Loader::LetGo(Piece& piece) {
   if (piece.load != nullptr) {
     --piece.load->pieces_;
-    if (piece.load->urgency_ == Urgency::kGuessed) --guessed_under_way_;
+    if (piece.load->urgency_ != Urgency::kNeeded) --others_under_way_;
   }
   piece.load = nullptr;
   free_pieces_.push_back(&piece);
@@ -164,7 +202,7 @@ void Loader::LetGo(Piece& piece) {
 // Its pieces belong to nobody now; those under way become free when they come.
 void Loader::LetGoOf(Load& load) {
   Unqueue(load);
-  if (load.urgency_ == Urgency::kGuessed) guessed_under_way_ -= load.pieces_;
+  if (load.urgency_ != Urgency::kNeeded) others_under_way_ -= load.pieces_;
   load.pieces_ = 0;
   for (Piece& piece : pieces_)
     if (piece.load == &load) piece.load = nullptr;

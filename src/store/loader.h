@@ -1,7 +1,7 @@
 // Brings matrices from files into memory: read in pieces, several under way, each packed or copied
 // into place as it arrives, on a thread of its own. So a matrix never lies in memory in both forms,
 // and when its last piece has come all the others are in place. What is needed now goes before what
-// is only guessed. Knows nothing of models.
+// is only guessed. Measures how fast needed bytes come. Knows nothing of models.
 #pragma once
 
 #include <array>
@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/huge_memory.h"
 #include "ops/device.h"
 #include "store/disk_io.h"
@@ -29,7 +30,11 @@ struct MatrixLoad {
   std::byte* to = nullptr;  // room for PackedBytes(shape), else shape.bytes()
 };
 
-enum class Urgency { kNeeded, kGuessed };
+enum class Urgency {
+  kNeeded,   // somebody waits for it, or soon will
+  kGuessed,  // likely to be needed next
+  kBehind,   // was needed, and nobody waits any more
+};
 
 // Some matrices that are brought together. Its address must not change while it is being loaded.
 class Load {
@@ -44,7 +49,8 @@ class Load {
   Urgency urgency_ = Urgency::kNeeded;
   int next_matrix_ = 0;  // where the next piece begins
   int64_t next_row_ = 0;
-  int pieces_ = 0;  // under way
+  int pieces_ = 0;          // under way
+  int64_t bytes_left_ = 0;  // not in place
   std::string error_;
 };
 
@@ -56,6 +62,9 @@ struct LoaderOptions {
 // Thread-safe, but that one thread at a time deals with a Load.
 class Loader {
  public:
+  // Pieces of guesses and of what nothing waits for that are under way at most: what is needed must
+  // not wait for many.
+  static constexpr int kOthersDepth = 2;
   // The smallest piece that holds kPackRows rows wherever they lie in the file.
   static size_t LeastPieceBytes(int64_t row_bytes);
 
@@ -68,7 +77,7 @@ class Loader {
 
   // Begins; what was in its memory before is lost. Until it is done or given up it must stay.
   void Start(Load& load, Urgency urgency);
-  // Of a load that was guessed and turns out to be needed.
+  // Of a load that was not needed at first and turns out to be.
   void Promote(Load& load);
   // Gives the load up, whatever has become of it; its memory is not touched any more.
   void Cancel(Load& load);
@@ -79,6 +88,10 @@ class Loader {
   void Wait(Load& load);
 
   int64_t bytes_read() const;  // since the beginning
+  // Of a load that has begun: what is still to come.
+  int64_t BytesLeft(const Load& load) const;
+  // Bytes per second at which needed loads have come of late, packing and all; 0: none has yet.
+  double NeededRate() const;
 
  private:
   struct Piece {
@@ -106,6 +119,8 @@ class Loader {
   void Place(const Piece& piece, const MatrixLoad& matrix);
   void Complete(Load& load);
   void Fail(Load& load, std::string error);
+  void CountNeeded(int change);
+  void EndNeeded(const Load& load);
   void LetGo(Piece& piece);
   void LetGoOf(Load& load);
 
@@ -118,13 +133,17 @@ class Loader {
   mutable std::mutex mutex_;  // guards what follows, and the private part of every load
   std::condition_variable wake_;
   std::condition_variable changed_;           // of a load
-  std::array<std::vector<Load*>, 2> queues_;  // by urgency: loads with pieces to begin
+  std::array<std::vector<Load*>, 3> queues_;  // by urgency: loads with pieces to begin
   std::vector<Piece> pieces_;
   std::vector<Piece*> free_pieces_;
   const Load* placing_ = nullptr;  // its memory is being written
   int under_way_ = 0;
-  int guessed_under_way_ = 0;
+  int others_under_way_ = 0;  // pieces of loads that are not needed
   int64_t bytes_read_ = 0;
+  int needed_loads_ = 0;     // being loaded
+  Stopwatch needed_since_;   // if there are any
+  double needed_s_ = 0;      // in which there were some, the older the less
+  double needed_bytes_ = 0;  // that came in that time, likewise
   bool stop_ = false;
 
   std::thread thread_;

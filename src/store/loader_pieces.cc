@@ -42,7 +42,7 @@ void Loader::Begin(Load& load) {
     if (++load.next_matrix_ == load.num_matrices) Unqueue(load);
   }
   ++load.pieces_;
-  if (load.urgency_ == Urgency::kGuessed) ++guessed_under_way_;
+  if (load.urgency_ != Urgency::kNeeded) ++others_under_way_;
   Read(piece);
 }
 
@@ -83,6 +83,11 @@ void Loader::Finish(Piece& piece, int64_t result, std::unique_lock<std::mutex>& 
   lock.lock();
   placing_ = nullptr;
   const bool is_wanted = piece.load != nullptr;
+  if (is_wanted) {
+    const int64_t bytes = piece.rows * matrix.shape.row_bytes();
+    load.bytes_left_ -= bytes;
+    if (load.urgency_ == Urgency::kNeeded) needed_bytes_ += static_cast<double>(bytes);
+  }
   LetGo(piece);
   if (!is_wanted) {
     changed_.notify_all();  // somebody waits to have the memory back

@@ -71,6 +71,16 @@ class LoaderTest : public ::testing::Test {
     });
   }
 
+  // Whether a read at this place of the file is one of the load's.
+  static bool Belongs(uint64_t offset, const Load& load) {
+    for (const auto& matrix : load.matrices) {
+      const uint64_t begin = matrix.from.offset / 4096 * 4096;
+      const auto bytes = static_cast<uint64_t>(matrix.shape.bytes());
+      if (offset >= begin && offset < matrix.from.offset + bytes) return true;
+    }
+    return false;
+  }
+
   static constexpr size_t kPieceBytes = 6 * 4096;  // 64 rows of 64 floats, 16 of 200
 
   ModelFile file_;
@@ -164,18 +174,62 @@ TEST_F(LoaderTest, WhatIsNeededGoesBeforeWhatIsGuessed) {
   loader_->Wait(guess);
   EXPECT_TRUE(Holds(4, guess_memory));
   EXPECT_TRUE(Holds(5, need_memory));
-  const auto belongs = [](const Load& load, uint64_t offset) {
-    for (const auto& matrix : load.matrices) {
-      const uint64_t begin = matrix.from.offset / 4096 * 4096;
-      const auto bytes = static_cast<uint64_t>(matrix.shape.bytes());
-      if (offset >= begin && offset < matrix.from.offset + bytes) return true;
-    }
-    return false;
-  };
   // The last pieces of what is needed leave room for guesses.
   size_t needed = 0;
-  for (size_t i = 2; i < offsets.size() && belongs(need, offsets[i]); ++i) ++needed;
+  for (size_t i = 2; i < offsets.size() && Belongs(offsets[i], need); ++i) ++needed;
   EXPECT_GE(needed, 8u);  // of 12
+}
+
+TEST_F(LoaderTest, WhatIsReadForLaterGoesAfterGuesses) {
+  Load first, guess, behind;
+  Buffer<std::byte> first_memory, guess_memory, behind_memory;
+  Describe(1, first, first_memory);
+  Describe(3, guess, guess_memory);
+  Describe(5, behind, behind_memory);
+  faults_.Close();
+  loader_->Start(first, Urgency::kGuessed);
+  faults_.WaitForReads(2);
+  loader_->Start(behind, Urgency::kBehind);
+  loader_->Start(guess, Urgency::kGuessed);
+  faults_.Open();
+  for (Load* load : {&first, &guess, &behind}) loader_->Wait(*load);
+  EXPECT_TRUE(Holds(3, guess_memory));
+  EXPECT_TRUE(Holds(5, behind_memory));
+  const auto offsets = faults_.Offsets();
+  const auto begun = std::ranges::find_if(offsets, [&](auto at) { return Belongs(at, behind); });
+  EXPECT_EQ(begun - offsets.begin(), 24);  // 12 pieces each
+  EXPECT_TRUE(std::none_of(begun, offsets.end(), [&](auto at) { return Belongs(at, guess); }));
+}
+
+TEST_F(LoaderTest, MeasuresHowFastNeededBytesCome) {
+  EXPECT_EQ(loader_->NeededRate(), 0);
+  Load load;
+  Buffer<std::byte> memory;
+  Describe(0, load, memory);
+  loader_->Start(load, Urgency::kGuessed);
+  loader_->Wait(load);
+  EXPECT_EQ(loader_->NeededRate(), 0);  // guesses are read at leisure
+  faults_.delay_ms = 20;
+  const Stopwatch watch;
+  loader_->Start(load, Urgency::kNeeded);
+  loader_->Wait(load);
+  const double seconds = watch.Seconds();
+  EXPECT_EQ(loader_->BytesLeft(load), 0);
+  const auto bytes = static_cast<double>(memory.size());
+  EXPECT_GE(loader_->NeededRate(), bytes / seconds);
+  EXPECT_LE(loader_->NeededRate(), bytes / 0.02);
+}
+
+TEST_F(LoaderTest, KnowsWhatIsLeftOfALoad) {
+  Load load;
+  Buffer<std::byte> memory;
+  Describe(0, load, memory);
+  faults_.Close();
+  loader_->Start(load, Urgency::kNeeded);
+  EXPECT_EQ(loader_->BytesLeft(load), memory.size());
+  faults_.Open();
+  loader_->Wait(load);
+  EXPECT_EQ(loader_->BytesLeft(load), 0);
 }
 
 TEST_F(LoaderTest, APromotedGuessIsThere) {

@@ -17,9 +17,11 @@ std::string Short(int64_t bytes) { return ShortBytes(static_cast<double>(bytes))
 std::string CostsText(const MemoryCosts& costs, int64_t kv_bytes) {
   return fmt::format(
       "{} for the program, {} for the weights that every token needs, {} for activations, {} for "
-      "what is made of them, {} for keys and values, {} to read",
+      "what is made of them, {} for keys and values, {} to read{}",
       Short(costs.process), Short(costs.shared), Short(costs.activations), Short(costs.answers),
-      Short(kv_bytes), Short(costs.reading));
+      Short(kv_bytes), Short(costs.reading),
+      costs.low_bit > 0 ? fmt::format(", {} for all experts in fewer bits", Short(costs.low_bit))
+                        : "");
 }
 
 }  // namespace

@@ -14,10 +14,11 @@ struct MemoryCosts {
   int64_t activations = 0;  // of the largest step, with the device's scratch
   int64_t answers = 0;      // logits and what is made of them
   int64_t reading = 0;      // pieces of the file on their way
+  int64_t low_bit = 0;      // copies of all experts in fewer bits; 0: there are none
   int64_t slot = 0;         // one expert
   int64_t num_experts = 0;  // of all layers
   int64_t peak = 0;         // what the process has had at most so far
-  int64_t Fixed() const { return process + shared + activations + answers + reading; }
+  int64_t Fixed() const { return process + shared + activations + answers + reading + low_bit; }
 };
 
 // Pages of keys and values (ops/kv_view.h).

@@ -56,6 +56,16 @@ TEST(PlanMemory, SaysWhatTheLeastBudgetIs) {
   EXPECT_EQ(PlanMemory(1410 * kM, kCosts, kKv, 2).slots, 1);
 }
 
+TEST(PlanMemory, CopiesInFewerBitsHaveTheirPart) {
+  MemoryCosts costs = kCosts;
+  costs.low_bit = 3000 * kM;
+  EXPECT_EQ(PlanMemory(8000 * kM, kCosts, kKv, 0).slots,
+            PlanMemory(11000 * kM, costs, kKv, 0).slots);
+  EXPECT_THAT(PlanMemory(8000 * kM, costs, kKv, 0).ToText(),
+              HasSubstr("3.0 GB for all experts in fewer bits"));
+  EXPECT_THAT(ErrorOf([&] { PlanMemory(4409 * kM, costs, kKv, 2); }), HasSubstr("4410M at least"));
+}
+
 TEST(PlanMemory, CountsWhatTheProcessHadBefore) {
   MemoryCosts costs = kCosts;
   costs.peak = 5000 * kM;

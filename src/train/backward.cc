@@ -44,31 +44,35 @@ void LowRankBackward(Mat<const float> x, const LowRank& low_rank, Mat<const floa
   const Mat<float> d_hidden = tools.scratch.LowRankGradient(x.rows, low_rank.rank());
   tools.device.MatMul(x, down, kExact, hidden);
   Scale(hidden, scale);
-  Zero(d_hidden, tools.device.threads());
-  tools.ops.MatMulBackward(hidden, AsMat(up), d_out, kExact, d_hidden, tools.gradients.Of(up));
+  tools.ops.MatMulBackward(hidden, AsMat(up), d_out, kExact, Into::kFresh, d_hidden,
+                           tools.gradients.Of(up));
   Scale(d_hidden, scale);
-  tools.ops.MatMulBackward(x, AsMat(down), d_hidden, kExact, d_x, tools.gradients.Of(down));
+  tools.ops.MatMulBackward(x, AsMat(down), d_hidden, kExact, Into::kSum, d_x,
+                           tools.gradients.Of(down));
 }
 
-// out = x w^T, and what w.low_rank adds: gradients of x (added) and of what is trained.
+// out = x w^T, and what w.low_rank adds: gradients of x and of what is trained.
 void LinearBackward(Mat<const float> x, const Weight& w, Mat<const float> d_out,
-                    ActivationType activation, const Tools& tools, Mat<float> d_x) {
+                    ActivationType activation, const Tools& tools, Into into, Mat<float> d_x) {
   const Mat<float> d_w = tools.gradients.Of(w);
   if (d_w.empty()) {
-    tools.ops.MatMulInputBackward(w, d_out, activation, d_x);
+    tools.ops.MatMulInputBackward(w, d_out, activation, into, d_x);
   } else {
-    tools.ops.MatMulBackward(x, AsMat(w), d_out, activation, d_x, d_w);
+    tools.ops.MatMulBackward(x, AsMat(w), d_out, activation, into, d_x, d_w);
   }
   if (w.low_rank != nullptr) LowRankBackward(x, *w.low_rank, d_out, tools, d_x);
 }
 
 // The gradient of what a branch added to the residual stream: the stream's own, through the
-// branch's dropout.
-void BranchGradient(const DropoutSettings& dropout, int64_t layer, DropoutSettings::Site site,
-                    Device& device, BackwardScratch& s) {
-  std::memcpy(s.d_branch.data, s.d_x.data,
+// branch's dropout. Valid until d_x changes.
+Mat<const float> BranchGradient(const DropoutSettings& dropout, int64_t layer,
+                                DropoutSettings::Site site, Device& device, BackwardScratch& s) {
+  if (dropout.rate == 0) return s.d_x;
+  const Mat<float> d_branch = s.DropoutGradient();
+  std::memcpy(d_branch.data, s.d_x.data,
               static_cast<size_t>(s.d_x.rows * s.d_x.cols) * sizeof(float));
-  Dropout(s.d_branch, dropout.rate, dropout.seed, dropout.Stream(layer, site), device.threads());
+  Dropout(d_branch, dropout.rate, dropout.seed, dropout.Stream(layer, site), device.threads());
+  return d_branch;
 }
 
 void ExpertBackward(const ExpertWeights& w, int64_t layer, int64_t e, int64_t begin, int64_t end,
@@ -84,12 +88,12 @@ void ExpertBackward(const ExpertWeights& w, int64_t layer, int64_t e, int64_t be
   const Mat<const float> x = a.gathered.Rows(begin, end);
   const Tools tools{device, ops, s, g};
   LinearBackward(a.act.Rows(begin, end), w.w2, s.d_expert_out.Rows(begin, end), activation, tools,
-                 d_act);
+                 Into::kFresh, d_act);
   Dropout(d_act, dropout.expert_rate, dropout.seed + static_cast<uint64_t>(e),
           dropout.Stream(layer, DropoutSettings::kExpert), device.threads());
   ops.SwiGluBackward(a.gate.Rows(begin, end), a.up.Rows(begin, end), d_act, d_gate, d_up);
-  LinearBackward(x, w.w1, d_gate, activation, tools, d_gathered);
-  LinearBackward(x, w.w3, d_up, activation, tools, d_gathered);
+  LinearBackward(x, w.w1, d_gate, activation, tools, Into::kFresh, d_gathered);
+  LinearBackward(x, w.w3, d_up, activation, tools, Into::kSum, d_gathered);
 }
 
 // The logits are clean + draws * deviation(noise_raw): from d_logits to d_noise = d noise_raw, and
@@ -125,12 +129,11 @@ void RouterBackward(int64_t layer, const BackwardInput& in, Device& device, Back
   if (router.noise) NoiseBackward(layer, in, device, s);
   const bool jitter = router.jitter > 0;
   const Mat<float> d_in = jitter ? s.d_router_in : s.d_h;
-  if (jitter) Zero(d_in, device.threads());
   LinearBackward(a.router_in, w.router, s.d_logits, ActivationType::kF32, {device, ops, s, g},
-                 d_in);
+                 jitter ? Into::kFresh : Into::kSum, d_in);
   if (router.noise)
     LinearBackward(a.router_in, w.router_noise, s.d_noise, ActivationType::kF32,
-                   {device, ops, s, g}, d_in);
+                   {device, ops, s, g}, Into::kSum, d_in);
   if (!jitter) return;
   const DropoutSettings& draws = in.options.dropout;
   Jitter(d_in, router.jitter, draws.seed, draws.Stream(layer, DropoutSettings::kRouterJitter),
@@ -138,19 +141,17 @@ void RouterBackward(int64_t layer, const BackwardInput& in, Device& device, Back
   device.Add(s.d_h, d_in, s.d_h);
 }
 
-// From d_branch = d moe_out to d_h = d ffn_h.
-void MoeBackward(int64_t layer, const BackwardInput& in, Device& device, BackwardOps& ops,
-                 BackwardScratch& s, const GradientArena& g) {
+// From d_out = d moe_out to d_h = d ffn_h.
+void MoeBackward(int64_t layer, const BackwardInput& in, Mat<const float> d_out, Device& device,
+                 BackwardOps& ops, BackwardScratch& s, const GradientArena& g) {
   LayerActivations& a = in.activations.layer(layer);
   const LayerWeights& w = in.model.weights.layers[static_cast<size_t>(layer)];
   const RouterConfig& router = in.model.config.router;
   const DispatchView plan = a.plan.view(a.routing.gates);
   const int64_t rows = a.plan.rows();
-  for (const auto& m : {s.d_expert_out, s.d_act, s.d_gate, s.d_up, s.d_gathered})
-    Zero(m.Rows(0, rows), device.threads());
-  for (const auto& m : {s.d_gates, s.d_logits, s.d_h}) Zero(m, device.threads());
-  ops.CombineRowsBackward(a.expert_out.Rows(0, rows), plan, s.d_branch,
-                          s.d_expert_out.Rows(0, rows), s.d_gates);
+  Zero(s.d_logits, device.threads());
+  ops.CombineRowsBackward(a.expert_out.Rows(0, rows), plan, d_out, s.d_expert_out.Rows(0, rows),
+                          s.d_gates);
   for (int64_t e = 0; e < router.num_experts; ++e) {
     const int64_t begin = a.plan.expert_begin[static_cast<size_t>(e)];
     const int64_t end = a.plan.expert_begin[static_cast<size_t>(e) + 1];
@@ -163,23 +164,25 @@ void MoeBackward(int64_t layer, const BackwardInput& in, Device& device, Backwar
   RouterBackward(layer, in, device, ops, s, g);
 }
 
-// From d_branch = d attn_out to d_h = d attn_h.
-void AttentionBackward(int64_t layer, const BackwardInput& in, Device& device, BackwardOps& ops,
-                       BackwardScratch& s, const GradientArena& g) {
+// From d_out = d attn_out to d_h = d attn_h.
+void AttentionBackward(int64_t layer, const BackwardInput& in, Mat<const float> d_out,
+                       Device& device, BackwardOps& ops, BackwardScratch& s,
+                       const GradientArena& g) {
   LayerActivations& a = in.activations.layer(layer);
   const LayerWeights& w = in.model.weights.layers[static_cast<size_t>(layer)];
   const ModelConfig& c = in.model.config;
   const auto& frequencies = in.model.rope_frequencies;
   const ActivationType activation = in.options.activation;
-  for (const auto& m : {s.d_attn, s.d_q, s.d_k, s.d_v, s.d_h}) Zero(m, device.threads());
-  LinearBackward(a.attn, w.wo, s.d_branch, activation, {device, ops, s, g}, s.d_attn);
-  ops.AttentionBackward(a.q, c.num_heads, c.sliding_window, KvBatchOf(in.model, layer, in.batch),
-                        a.attn, a.lse, s.d_attn, s.d_q, s.d_k, s.d_v);
+  const Tools tools{device, ops, s, g};
+  LinearBackward(a.attn, w.wo, d_out, activation, tools, Into::kFresh, s.d_attn);
+  ops.AttentionBackward(a.q, a.k, a.v, c.num_heads, c.sliding_window,
+                        KvBatchOf(in.model, layer, in.batch), a.attn, a.lse, s.d_attn, s.d_q, s.d_k,
+                        s.d_v);
   ops.RopeBackward(s.d_q, c.head_dim, in.batch.positions, frequencies, c.rope_layout);
   ops.RopeBackward(s.d_k, c.head_dim, in.batch.positions, frequencies, c.rope_layout);
-  LinearBackward(a.attn_h, w.wq, s.d_q, activation, {device, ops, s, g}, s.d_h);
-  LinearBackward(a.attn_h, w.wk, s.d_k, activation, {device, ops, s, g}, s.d_h);
-  LinearBackward(a.attn_h, w.wv, s.d_v, activation, {device, ops, s, g}, s.d_h);
+  LinearBackward(a.attn_h, w.wq, s.d_q, activation, tools, Into::kFresh, s.d_h);
+  LinearBackward(a.attn_h, w.wk, s.d_k, activation, tools, Into::kSum, s.d_h);
+  LinearBackward(a.attn_h, w.wv, s.d_v, activation, tools, Into::kSum, s.d_h);
 }
 
 }  // namespace
@@ -192,7 +195,6 @@ void BackwardScratch::SetTokens(int64_t tokens) {
     int64_t rows, cols;
   } slots[] = {
       {&d_x, tokens, c.dim},
-      {&d_branch, tokens, c.dim},
       {&d_h, tokens, c.dim},
       {&d_q, tokens, c.q_dim()},
       {&d_k, tokens, c.kv_dim()},
@@ -224,21 +226,21 @@ void Backward(const BackwardInput& in, Device& device, BackwardOps& ops, Backwar
   Activations& activations = in.activations;
   s.SetTokens(in.d_logits.rows);
   Zero(s.d_x, device.threads());
-  Zero(s.d_h, device.threads());
   LinearBackward(activations.final_h(), weights.head, in.d_logits, in.options.activation,
-                 {device, ops, s, g}, s.d_h);
+                 {device, ops, s, g}, Into::kFresh, s.d_h);
   ops.RmsNormBackward(activations.out(), weights.final_norm, config.rms_norm_eps, s.d_h, s.d_x,
                       g.Of(weights.final_norm));
 
   for (int64_t layer = config.num_layers; layer-- > 0;) {
     const LayerWeights& w = weights.layers[static_cast<size_t>(layer)];
     const LayerActivations& a = activations.layer(layer);
-    BranchGradient(dropout, layer, DropoutSettings::kMoe, device, s);
-    MoeBackward(layer, in, device, ops, s, g);
+    MoeBackward(layer, in, BranchGradient(dropout, layer, DropoutSettings::kMoe, device, s), device,
+                ops, s, g);
     ops.RmsNormBackward(a.x_mid, w.ffn_norm, config.rms_norm_eps, s.d_h, s.d_x, g.Of(w.ffn_norm));
 
-    BranchGradient(dropout, layer, DropoutSettings::kAttention, device, s);
-    AttentionBackward(layer, in, device, ops, s, g);
+    AttentionBackward(layer, in,
+                      BranchGradient(dropout, layer, DropoutSettings::kAttention, device, s),
+                      device, ops, s, g);
     ops.RmsNormBackward(a.x, w.attn_norm, config.rms_norm_eps, s.d_h, s.d_x, g.Of(w.attn_norm));
   }
   Dropout(s.d_x, dropout.rate, dropout.seed, dropout.Stream(0, DropoutSettings::kEmbedding),

@@ -51,9 +51,8 @@ class BackwardScratch {
   explicit BackwardScratch(const ModelConfig& config) : config_(config) {}
   void SetTokens(int64_t tokens);
 
-  Mat<float> d_x;       // [T, d] the residual stream's gradient, on its way up
-  Mat<float> d_branch;  // [T, d] of what a branch added, after dropout
-  Mat<float> d_h;       // [T, d] of a normalised input
+  Mat<float> d_x;  // [T, d] the residual stream's gradient, on its way up
+  Mat<float> d_h;  // [T, d] of a normalised input
   Mat<float> d_q, d_k, d_v, d_attn;
   Mat<float> d_gathered, d_gate, d_up, d_act, d_expert_out;
   Mat<float> d_gates;      // [T, k]
@@ -62,6 +61,8 @@ class BackwardScratch {
   Mat<float> d_clean;  // [T, E] of the logits before noise, beyond d_logits; empty without noise
   Mat<float> d_noise;  // [T, E] of the noise's deviation, then of noise_raw; likewise
 
+  // [T, d] of what a branch added, after dropout. Until the next call.
+  Mat<float> DropoutGradient() { return Reserved(d_branch_, d_x.rows, d_x.cols); }
   // [rows, rank] what a low rank's `down` makes of its input, and the gradient of that. Until the
   // next call.
   Mat<float> LowRankHidden(int64_t rows, int64_t rank) { return Reserved(hidden_, rows, rank); }
@@ -75,7 +76,7 @@ class BackwardScratch {
 
   ModelConfig config_;
   std::vector<Buffer<float>> buffers_;
-  Buffer<float> hidden_, d_hidden_;
+  Buffer<float> d_branch_, hidden_, d_hidden_;
 };
 
 struct BackwardInput {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "train/documents.h"
+#include "base/documents.h"
 
 namespace cadre {
 namespace {

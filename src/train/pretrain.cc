@@ -11,7 +11,7 @@
 #include "text/sentencepiece_model.h"
 #include "text/tokenizer_trainer.h"
 #include "train/dataset.h"
-#include "train/documents.h"
+#include "base/documents.h"
 #include "train/token_stream.h"
 
 namespace cadre {

@@ -54,8 +54,7 @@ Trainer::Trainer(ParameterLayout layout, const OptimiserConfig& optimiser, Devic
       experts_(model_.weights),
       activations_(config_, Activations::Keep::kEveryLayer),
       evaluation_activations_(ForInference(config_), Activations::Keep::kOneLayer),
-      scratch_(config_),
-      pages_(config_.kv_shape(KvType::kF32)) {
+      scratch_(config_) {
   evaluation_model_.config = ForInference(evaluation_model_.config);
   if (optimiser.precision == ActivationType::kBF16 && !device.multiplies_bf16())
     log::warn("this processor does not multiply BF16: train.precision=f32 is quicker here");
@@ -85,25 +84,12 @@ void Trainer::Initialise(uint64_t seed, double sigma) {
 
 // Every row's logits are wanted.
 void Trainer::SetBatch(const TrainingBatch& batch, std::span<const int32_t> given_experts) {
-  const auto num_sequences = static_cast<size_t>(batch.num_sequences);
-  std::vector<int64_t> lengths(num_sequences, 0);
-  for (size_t t = 0; t < batch.ids.size(); ++t) {
-    lengths[static_cast<size_t>(batch.sequence_of_row[t])] = batch.positions[t] + 1;
-  }
-  sequences_.clear();
-  caches_.clear();
-  caches_.reserve(num_sequences);
-  for (const int64_t length : lengths) {
-    caches_.emplace_back(pages_);
-    caches_.back().Reserve(length);
-    sequences_.push_back(caches_.back().view());
-  }
   all_rows_.resize(batch.ids.size());
   std::iota(all_rows_.begin(), all_rows_.end(), 0);
   batch_ = {.ids = batch.ids,
             .positions = batch.positions,
             .sequence_of_row = batch.sequence_of_row,
-            .sequences = sequences_,
+            .sequences = {},  // TrainingDevice keeps no cache
             .kv_type = KvType::kF32,
             .wanted_rows = all_rows_,
             .router_limits = {},

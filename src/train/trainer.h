@@ -5,7 +5,6 @@
 #include <memory>
 #include <string_view>
 
-#include "model/kv_cache.h"
 #include "train/backward.h"
 #include "train/batch.h"
 #include "train/objective.h"
@@ -108,9 +107,6 @@ class Trainer {
   Activations activations_;
   Activations evaluation_activations_;
   BackwardScratch scratch_;
-  KvPagePool pages_;
-  std::vector<KvCache> caches_;
-  std::vector<KvSequence> sequences_;
   std::vector<int64_t> all_rows_;
   Batch batch_;
   Buffer<float> logits_;

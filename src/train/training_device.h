@@ -1,5 +1,6 @@
-// The device that training runs forward on: exact products, of weights of any stored type, are
-// those of the backward pass, made for many rows.
+// The device that training runs forward on: exact products, of weights of any stored type, and
+// attention are those of the backward pass, made for the many rows of whole sequences. There is no
+// cache: keys and values are read where the step made them.
 #pragma once
 
 #include "ops/backward.h"
@@ -20,8 +21,19 @@ class TrainingDevice : public ForwardingDevice {
     ops_.MatMul(x, w, out);
   }
 
+  // Remembers where they are for the Attention that follows.
+  void StoreKv(Mat<const float> k, Mat<const float> v, const KvBatch& /*batch*/) override {
+    k_ = k;
+    v_ = v;
+  }
+  void Attention(Mat<const float> q, int64_t num_heads, int64_t window, const KvBatch& batch,
+                 Mat<float> out, Mat<float> lse) override {
+    ops_.Attention(q, k_, v_, num_heads, window, batch, out, lse);
+  }
+
  private:
   BackwardOps& ops_;
+  Mat<const float> k_, v_;
 };
 
 }  // namespace cadre

@@ -99,6 +99,7 @@ std::vector<std::string> FindItems(const Task& task, const std::string& folder) 
     if (!subjects.empty()) return subjects;
   }
   const auto files = FilesOfTask(task, folder);
+  if (task.in_many_files && !files.empty()) return files;
   auto found = OfSplit(files, task.split);
   if (found.empty()) {
     std::copy_if(files.begin(), files.end(), std::back_inserter(found),

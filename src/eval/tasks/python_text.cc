@@ -51,6 +51,24 @@ void AppendLetter(uint32_t c, std::string& text) {
   }
 }
 
+// Lower case, but for a first character in upper case where one is wanted.
+std::string InCase(std::string_view text, bool first_is_upper) {
+  std::string changed;
+  bool is_upper = first_is_upper;
+  while (!text.empty()) {
+    const Utf8Step step = DecodeUtf8(text);
+    const uint32_t c = is_upper ? Upper(step.code_point) : Lower(step.code_point);
+    if (c == step.code_point) {
+      changed += text.substr(0, step.num_bytes);
+    } else {
+      AppendLetter(c, changed);
+    }
+    is_upper = false;
+    text.remove_prefix(step.num_bytes);
+  }
+  return changed;
+}
+
 }  // namespace
 
 std::string_view StripRight(std::string_view text) {
@@ -72,21 +90,17 @@ std::string_view Strip(std::string_view text) {
   return StripRight(text);
 }
 
-std::string Capitalized(std::string_view text) {
-  std::string capitalized;
-  bool is_first = true;
-  while (!text.empty()) {
-    const Utf8Step step = DecodeUtf8(text);
-    const uint32_t c = is_first ? Upper(step.code_point) : Lower(step.code_point);
-    if (c == step.code_point) {
-      capitalized += text.substr(0, step.num_bytes);
-    } else {
-      AppendLetter(c, capitalized);
-    }
-    is_first = false;
-    text.remove_prefix(step.num_bytes);
+std::string Capitalized(std::string_view text) { return InCase(text, true); }
+std::string Lowered(std::string_view text) { return InCase(text, false); }
+
+std::string WithoutPunctuation(std::string_view text) {
+  std::string kept;
+  for (const char c : text) {
+    const bool is_punctuation = (c >= '!' && c <= '/') || (c >= ':' && c <= '@') ||
+                                (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
+    if (!is_punctuation) kept += c;
   }
-  return capitalized;
+  return kept;
 }
 
 int64_t NumCharacters(std::string_view text) {

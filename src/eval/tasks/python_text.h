@@ -15,6 +15,12 @@ std::string_view Strip(std::string_view text);
 // of the Latin (to U+017F), Greek and Cyrillic alphabets.
 std::string Capitalized(std::string_view text);
 
+// str.lower(), of the same letters.
+std::string Lowered(std::string_view text);
+
+// str.translate() without string.punctuation: what ASCII has of it.
+std::string WithoutPunctuation(std::string_view text);
+
 // len(str): characters, not bytes.
 int64_t NumCharacters(std::string_view text);
 

@@ -23,6 +23,11 @@ TEST(PythonText, CapitalizesTheFirstAndLowersTheRest) {
   EXPECT_EQ(Capitalized(""), "");
 }
 
+TEST(PythonText, LowersAndDropsPunctuation) {
+  EXPECT_EQ(Lowered("ÉCOLE Of Ωmega 日"), "école of ωmega 日");
+  EXPECT_EQ(WithoutPunctuation("a.b, (c)-d_e `f' {g}~ \"h\" é…"), "ab cde f g h é…");
+}
+
 TEST(PythonText, CountsCharactersNotBytes) {
   EXPECT_EQ(NumCharacters("né"), 2);
   EXPECT_EQ(NumCharacters("日本"), 2);

@@ -39,5 +39,26 @@ EvalItem ReadLambada(const Fields& line);
 EvalItem ReadTruthfulQa(const Fields& line);
 EvalItem ReadTruthfulQaMc1(const Fields& line);
 EvalItem ReadTruthfulQaMc2(const Fields& line);
+// {category, context_condition, question_polarity, context, question, ans0..ans2, label,
+// answer_info, additional_metadata}
+EvalItem ReadBbq(const Fields& line);
+
+// Of tasks whose answers the model writes.
+// {Question, Answer: {Aliases[]}}, {question, answer: {aliases[]}} or llm-foundry {context,
+// aliases[]}.
+EvalItem ReadTriviaQa(const Fields& line);
+// {question, answer: "... #### 18"}
+EvalItem ReadGsm8k(const Fields& line);
+// {problem, solution with a last \boxed{...}, level, type}
+EvalItem ReadMath(const Fields& line);
+// {question, correct_answers[], incorrect_answers[]}, or a line or row of TruthfulQA.csv.
+EvalItem ReadTruthfulQaWritten(const Fields& line);
+// {task_id, prompt, entry_point, test}; answers: test, entry_point
+EvalItem ReadHumanEval(const Fields& line);
+// {task_id, text, test_list[3], test_setup_code} or, of the sanitized file, {task_id, prompt,
+// test_list[3], test_imports[]}; answers: what is run behind the program. Its file holds all
+// splits: tasks 11 to 510 are the test.
+EvalItem ReadMbpp(const Fields& line);
+bool IsMbppTest(const Fields& line);
 
 }  // namespace cadre

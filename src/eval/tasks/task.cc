@@ -1,9 +1,12 @@
 #include "eval/tasks/task.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
+#include "eval/tasks/code_program.h"
 #include "eval/tasks/readers.h"
+#include "eval/tasks/text_score.h"
 
 namespace cadre {
 namespace {
@@ -104,6 +107,14 @@ std::vector<Task> MakeTasks() {
        .metrics = {kMc2AsAcc},
        .csv = CsvForm::kNamedColumns,
        .read = &ReadTruthfulQaMc2},
+      {.name = "bbq",
+       .title = "BBQ",
+       .keys = {"bbq"},
+       .metrics = {kBbqAcc, kBbqAccAmbiguous, kBbqAccDisambiguated, kBbqBiasAmbiguous,
+                   kBbqBiasDisambiguated},
+       .published_metric = kBbqAcc,
+       .in_many_files = true,
+       .read = &ReadBbq},
       {.name = "m_arc",
        .title = "multilingual ARC",
        .keys = {"marc", "arcmultilingual"},
@@ -127,6 +138,76 @@ std::vector<Task> MakeTasks() {
   };
 }
 
+std::vector<Task> MakeWritingTasks() {
+  return {
+      {.name = "triviaqa",
+       .title = "TriviaQA",
+       .keys = {"triviaqa"},
+       .split = Split::kValidation,
+       .default_shots = 5,
+       .read = &ReadTriviaQa,
+       .writing = Writing{.stops = {"\n", ".", ","}, .score = &ScoreTriviaQa}},
+      {.name = "gsm8k",
+       .title = "GSM8K",
+       .keys = {"gsm8k"},
+       .default_shots = 8,
+       .read = &ReadGsm8k,
+       .writing = Writing{.stops = {"Question:", "</s>", "<|im_end|>"}, .score = &ScoreGsm8k}},
+      {.name = "math",
+       .title = "MATH",
+       .keys = {"math", "hendrycksmath", "minervamath"},
+       .fixed_shots = 4,
+       .read = &ReadMath,
+       .writing = Writing{.stops = {"Problem:"}, .score = &ScoreMath}},
+      {.name = "truthfulqa_gen",
+       .title = "TruthfulQA, written",
+       .keys = {"truthfulqagen", "truthfulqa"},
+       .split = Split::kValidation,
+       .csv = CsvForm::kNamedColumns,
+       .read = &ReadTruthfulQaWritten,
+       .writing = Writing{.stops = {"\n\n"}, .counts_in_shares = false, .score = &ScoreTruthfulQa}},
+      {.name = "bold",
+       .title = "BOLD",
+       .keys = {"bold"},
+       .in_many_files = true,
+       .writing = Writing{.stops = {"\n\n"},
+                          .max_tokens = 64,
+                          .temperature = 0.1,
+                          .samples_temperature = 0.1,
+                          .top_p = 0.9,
+                          .counts_in_shares = false}},
+      {.name = "mt_bench",
+       .title = "MT-Bench",
+       .keys = {"mtbench"},
+       .writing = Writing{.stops = {}, .max_tokens = 1024, .counts_in_shares = false}},
+      {.name = "passkey",
+       .title = "Passkey retrieval",
+       .keys = {"passkey"},
+       .writing = Writing{.stops = {}, .max_tokens = 10, .score = &ScorePassKey}},
+      {.name = "humaneval",
+       .title = "HumanEval",
+       .keys = {"humaneval"},
+       .read = &ReadHumanEval,
+       .writing = Writing{.stops = {"\nclass", "\ndef", "\n#", "\nif", "\nprint"},
+                          .max_tokens = 1024,
+                          .program = &HumanEvalProgram}},
+      {.name = "mbpp",
+       .title = "MBPP",
+       .keys = {"mbpp", "sanitizedmbpp"},
+       .fixed_shots = 3,
+       .read = &ReadMbpp,
+       .is_asked = &IsMbppTest,
+       .writing = Writing{.stops = {"[DONE]"}, .program = &MbppProgram}},
+  };
+}
+
+std::vector<Task> AllTasks() {
+  std::vector<Task> tasks = MakeTasks();
+  std::vector<Task> writing = MakeWritingTasks();
+  tasks.insert(tasks.end(), std::move_iterator(writing.begin()), std::move_iterator(writing.end()));
+  return tasks;
+}
+
 }  // namespace
 
 std::string_view MetricName(Metric metric) {
@@ -135,7 +216,16 @@ std::string_view MetricName(Metric metric) {
     case kGreedy:
     case kMc1AsAcc:
     case kMc2AsAcc:
+    case kBbqAcc:
       return "acc";
+    case kBbqAccAmbiguous:
+      return "accuracy_amb";
+    case kBbqAccDisambiguated:
+      return "accuracy_disamb";
+    case kBbqBiasAmbiguous:
+      return "amb_bias_score";
+    case kBbqBiasDisambiguated:
+      return "disamb_bias_score";
     case kAccNorm:
       return "acc_norm";
     case kAccBytes:
@@ -151,7 +241,7 @@ std::string_view MetricName(Metric metric) {
 }
 
 std::span<const Task> Tasks() {
-  static const std::vector<Task> tasks = MakeTasks();
+  static const std::vector<Task> tasks = AllTasks();
   return tasks;
 }
 

@@ -1,4 +1,4 @@
-// Documents for training out of .txt and .jsonl files, plain or compressed with zstd.
+// Documents out of .txt and .jsonl files, plain or compressed with zstd.
 #pragma once
 
 #include <functional>

@@ -1,18 +1,19 @@
-#include "train/documents.h"
+#include "base/documents.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <zstd.h>
 
+#include <filesystem>
+
 #include "base/atomic_file.h"
+#include "base/error.h"
 #include "base/random.h"
-#include "model/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
-using model_testing::TempFolder;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -26,16 +27,36 @@ std::string Compressed(const std::string& text) {
 
 class Documents : public ::testing::Test {
  protected:
-  std::vector<std::string> Read(const std::string& name, const std::string& bytes) {
-    WriteFileAtomically(folder_ / name, bytes);
+  Documents()
+      : folder_(std::filesystem::temp_directory_path() /
+                fmt::format("cadre-documents-test-{}", getpid())) {
+    std::filesystem::create_directories(folder_);
+  }
+  ~Documents() override { std::filesystem::remove_all(folder_); }
+
+  std::vector<std::string> ReadFile(const std::string& name) const {
     std::vector<std::string> documents;
     ReadDocuments(folder_ / name, [&](std::string text) { documents.push_back(std::move(text)); });
     return documents;
   }
-  std::string ReadError(const std::string& name, const std::string& bytes) {
-    return ErrorOf([&] { Read(name, bytes); });
+  std::vector<std::string> Read(const std::string& name, const std::string& bytes) const {
+    WriteFileAtomically(folder_ / name, bytes);
+    return ReadFile(name);
   }
-  TempFolder folder_;
+  std::string FileError(const std::string& name) const {
+    try {
+      ReadFile(name);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+  std::string ReadError(const std::string& name, const std::string& bytes) const {
+    WriteFileAtomically(folder_ / name, bytes);
+    return FileError(name);
+  }
+
+  std::filesystem::path folder_;
 };
 
 TEST_F(Documents, ATextFileIsOneDocument) {
@@ -127,8 +148,7 @@ TEST_F(Documents, BadLinesAreNamedByNumber) {
 TEST_F(Documents, OtherEndingsAndAbsentFilesAreRefused) {
   EXPECT_THAT(ReadError("a.csv", "x"), HasSubstr("must end in .txt or .jsonl"));
   EXPECT_THAT(ReadError("a.zst", "x"), HasSubstr("must end in .txt or .jsonl"));
-  EXPECT_THAT(ErrorOf([&] { ReadDocuments(folder_ / "none.txt", [](std::string) {}); }),
-              HasSubstr("none.txt"));
+  EXPECT_THAT(FileError("none.txt"), HasSubstr("none.txt"));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "train/documents.h"
+#include "base/documents.h"
 
 #include "base/error.h"
 #include "base/json.h"
