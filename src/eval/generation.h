@@ -14,8 +14,8 @@
 namespace cadre {
 
 struct GenerationPrompt {
-  std::vector<int32_t> ids;        // BOS included where one is wanted
-  std::vector<std::string> stops;  // a text ends before the first of them
+  std::vector<int32_t> ids;             // BOS included where one is wanted
+  std::vector<std::string> stops = {};  // a text ends before the first of them
   int64_t max_tokens = 256;
   int samples = 1;         // texts
   double temperature = 0;  // 0: the likeliest token; several samples would be the same

@@ -90,7 +90,6 @@ class MtBench {
                   turn + 1, ids.size(), generator_.context_length());
     }
     return {.ids = ids,
-            .stops = {},
             .max_tokens = std::min(options_.max_tokens, room),
             .temperature = options_.temperature.value_or(MtBenchTemperature(question.category)),
             .seed = PromptSeed(options_.seed, kMaxTurns * index + turn),
