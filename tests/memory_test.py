@@ -182,7 +182,7 @@ class Memory(unittest.TestCase):
     def test_a_copy_in_fewer_bits_stands_in_and_is_told(self):
         with tempfile.TemporaryDirectory() as folder:
             copy = self.copy_in_fewer_bits(folder)
-            run = ["generate", NANO, "-p", PROMPT, "-n", 60, "--temperature", 0, "--json", "--log-level", "info"]
+            run = ["generate", NANO, "-p", PROMPT, "-n", 60, "--temperature", 0, "--json"]
             exact = json.loads(cadre(*run)[1])["text"]
             for model, settings, is_exact in (
                 (copy, ["--miss-wait", 0, "--miss-gate", 1], False),
@@ -193,7 +193,7 @@ class Memory(unittest.TestCase):
             ):
                 with_copy = [*run, "--low-bit", model, *settings]
                 budget = least_budget(*with_copy) + 1_500_000
-                code, out, said, peak = cadre(*with_copy, "--memory", budget)
+                code, out, said, peak = cadre(*with_copy, "--memory", budget, "--log-level", "info")
                 self.assertEqual(code, 0, said)
                 told = json.loads(out)["experts"]
                 self.assertEqual(told["low_bit"] == 0, is_exact is True and model == copy)
@@ -211,9 +211,9 @@ class Memory(unittest.TestCase):
                     self.assertLessEqual(peak, 1.02 * budget)
 
     def test_the_next_best_expert_stands_in_and_is_told(self):
-        run = ["generate", NANO, "-p", PROMPT, "-n", 60, "--json", "--log-level", "debug", "--on-miss", "next-best", "--miss-wait", 0]
+        run = ["generate", NANO, "-p", PROMPT, "-n", 60, "--json", "--on-miss", "next-best", "--miss-wait", 0]
         budget = least_budget(*run) + 2_000_000
-        code, out, said, _ = cadre(*run, "--memory", budget)
+        code, out, said, _ = cadre(*run, "--memory", budget, "--log-level", "debug")
         told = json.loads(out)["experts"]
         self.assertEqual(code, 0, said)
         self.assertGreater(told["next_best"], 0)

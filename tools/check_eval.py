@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Compares the record of `cadre eval --record` with transformers: the log-likelihood of every choice, from the same ids, and the answers
-that follow from it (acc, acc_norm, and whether a continuation is greedy).
+that follow from it (acc, acc_norm, and whether a continuation is greedy). Of texts that were written at temperature 0: that every token is the
+likeliest after those before it, or as good as that.
 
 MODEL is the Hugging Face folder that was measured. Float32, eager attention and experts, CPU; every choice is run alone. Runs no code from
 the folder and downloads nothing. For a fair comparison the record is of `--activations f32 --kv f32`, and of a model in float32.
@@ -48,7 +49,9 @@ def compare(model, item, tolerance):
             wrong.append(f"choice {i} greedy")
     if largest > tolerance:
         wrong.append(f"log-likelihood differs by {largest:.2e}")
-    if "acc" in item and len(sums) > 1 and not item["task"].startswith("truthfulqa"):
+    if item["task"] == "bbq" and first_largest(sums) != item["answer"]:
+        wrong.append("answer")
+    if "acc" in item and len(sums) > 1 and item["task"] != "bbq" and not item["task"].startswith("truthfulqa"):
         if float(first_largest(sums) == item["gold"]) != item["acc"]:
             wrong.append("acc")
     if "acc_norm" in item:
@@ -56,6 +59,19 @@ def compare(model, item, tolerance):
         if float(first_largest(normed) == item["gold"]) != item["acc_norm"]:
             wrong.append("acc_norm")
     return largest, wrong
+
+
+def compare_texts(model, item, tolerance):
+    """By how much the logit of a written token lies below the largest, at most, and what is wrong with that."""
+    largest = 0.0
+    for sample in item["samples"]:
+        if not sample["ids"]:
+            continue
+        with torch.no_grad():
+            logits = model(torch.tensor([item["prompt_ids"] + sample["ids"][:-1]])).logits[0, len(item["prompt_ids"]) - 1 :]
+        chosen = logits.gather(1, torch.tensor(sample["ids"])[:, None])[:, 0]
+        largest = max(largest, (logits.max(-1).values - chosen).max().item())
+    return largest, [f"a token lies {largest:.2e} below the likeliest"] if largest > tolerance else []
 
 
 def main():
@@ -68,17 +84,20 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     head, items = read_record(args.record)
+    if head.get("temperature"):
+        sys.exit(f"{args.record}: its texts were drawn at temperature {head['temperature']}: there is nothing to compare")
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32, attn_implementation="eager",
                                                  experts_implementation="eager", local_files_only=True).eval()
     items = items[: args.items]
     largest, bad = 0.0, 0
     for item in items:
-        difference, wrong = compare(model, item, args.tolerance)
+        difference, wrong = (compare_texts if "samples" in item else compare)(model, item, args.tolerance)
         largest = max(largest, difference)
         if wrong:
             bad += 1
             print(f"{head['task']} item {item['index']}: {', '.join(wrong)}")
-    print(f"{head['task']}: {len(items)} items, log-likelihoods within {largest:.2e}, {bad} of them disagree")
+    what = "chosen logits" if "max_tokens" in head else "log-likelihoods"
+    print(f"{head['task']}: {len(items)} items, {what} within {largest:.2e}, {bad} of them disagree")
     return 1 if bad or not items else 0
 
 

@@ -28,8 +28,9 @@ FLOORS = {
     "align": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine", "train"},
     "transfer": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine", "train", "align"},
     "eval": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine", "sandbox"},
+    "study": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "store", "engine"},
     "server": {"base", "tensor", "ops", "formats", "text", "grammar", "model", "engine"},
-    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "grammar", "model", "store", "engine", "quantize", "plan", "train", "align", "transfer", "eval", "server", "hub", "sandbox"},
+    "cli": {"base", "tensor", "ops", "cpu", "formats", "text", "grammar", "model", "store", "engine", "quantize", "plan", "train", "align", "transfer", "eval", "study", "server", "hub", "sandbox"},
 }
 # Within the model floor only these files know file formats.
 MODEL_FILES_WITH_FORMATS = re.compile(r"(adapter_files|load|save|config_files|config_gguf)(_test)?\.(h|cc)$|_test\.cc$")

@@ -217,12 +217,14 @@ def make_chat_masks(root, tokenizer_folder, mistral):
 
 
 def mistral_chats(folder, texts):
-    """Of Mistral's published tokenizers, *.model.v1 to *.model.v3."""
+    """Of Mistral's published tokenizers, *.model.v1 to *.model.v3. Without runs of spaces, which transformers merges in another order
+    than sentencepiece."""
+    texts = [chat for chat in texts if not any("  " in message["content"] for message in chat)]
     chats = []
     for version in (1, 2, 3):
         with tempfile.TemporaryDirectory() as copy:
             shutil.copy(next(folder.glob(f"*.model.v{version}")), pathlib.Path(copy) / "tokenizer.model")
-            tokenizer = LlamaTokenizer.from_pretrained(copy)
+            tokenizer = LlamaTokenizer.from_pretrained(copy, legacy=True)
         chat_template = template() if version == 1 else control_template(version)
         chats += masked_chats(tokenizer, chat_template, version, texts, None)
         if version > 1:

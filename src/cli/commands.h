@@ -17,6 +17,7 @@ void AddPullCommand(CLI::App& app);
 void AddQuantizeCommand(CLI::App& app);
 void AddPerplexityCommand(CLI::App& app);
 void AddEvalCommand(CLI::App& app);
+void AddStudyCommand(CLI::App& app);
 void AddImatrixCommand(CLI::App& app);
 void AddBenchCommand(CLI::App& app);
 void AddPlanCommand(CLI::App& app);

@@ -6,28 +6,41 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/eval_command.h"
+#include "cli/fetching.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 
 namespace cadre {
 namespace {
 
-void Run(const EvalCommand& command) {
-  log::Start(command.shared.log_level);
-  CheckWritingOptions(command, FindTask(command.task));
-  const PreparedBenchmark prepared(command);
-  EvalReport report{.task = &prepared.task,
-                    .files = prepared.files,
-                    .num_items = std::ssize(prepared.items),
-                    .shots = std::max(prepared.num_shots, prepared.task.fixed_shots),
-                    .samples = prepared.task.writing ? NumSamples(command) : 0};
-  ModelSession session(command.model, TextNeed::kTokens, command.shared, command.run);
+EvaluationResult RunTask(const EvalCommand& command, PreparedBenchmark& prepared,
+                         ModelSession& session, EvalReport& report) {
+  if (prepared.task.writing) FitWriting(command, session);
   const PromptEncoder encoder(session.tokenizer(), session.context_length());
   report.bos = encoder.adds_bos();
   if (!report.bos) log::warn("the vocabulary wants no BOS: prompts begin without one");
+  if (prepared.task.name == kMtBenchTask) return RunMtBench(command, prepared, session);
+  if (prepared.task.name == kPassKeyTask) prepared.MakePassKeys(command, session);
+  return prepared.task.writing ? RunWriting(command, prepared, session, encoder)
+                               : RunLikelihood(command, prepared, session, encoder);
+}
+
+void Run(const EvalCommand& command) {
+  log::Start(command.shared.log_level);
+  CheckWritingOptions(command, FindTask(command.task));
+  if (command.resume && command.run.Misses().on_miss != OnMiss::kWait)
+    throw Error("--resume compares bits, which only --on-miss wait keeps");
+  PreparedBenchmark prepared(command);
+  EvalReport report{.task = &prepared.task,
+                    .files = prepared.files,
+                    .shots = std::max(prepared.num_shots, prepared.task.fixed_shots),
+                    .samples = prepared.task.writing ? NumSamples(command) : 0};
+  const bool is_chat = prepared.task.name == kMtBenchTask;
+  ModelSession session(command.model, is_chat ? TextNeed::kChat : TextNeed::kTokens, command.shared,
+                       command.run);
   const Interrupt interrupt;
-  report.result = prepared.task.writing ? RunWriting(command, prepared, session, encoder)
-                                        : RunLikelihood(command, prepared, session, encoder);
+  report.result = RunTask(command, prepared, session, report);
+  report.num_items = prepared.num_items;
   if (!report.result.is_whole) {
     throw Error(
         "{}: stopped after {} of {} items{}", prepared.task.name, report.result.items,
@@ -39,8 +52,11 @@ void Run(const EvalCommand& command) {
         "{} of {} prompts are longer than the context of {} tokens: they lost their beginning",
         report.result.items_cut, report.num_items, session.context_length());
   }
-  if (command.json) return PrintJson(ToJson(report));
-  Print(ToText(report));
+  if (session.has_budget()) LogFetching(session.experts().stats());
+  if (!command.json) return Print(ToText(report));
+  OrderedJson json = ToJson(report);
+  if (session.has_budget()) json["experts"] = ToJson(session.experts().stats());
+  PrintJson(json);
 }
 
 std::string TaskNames() {
@@ -79,11 +95,9 @@ void AddEvalCommand(CLI::App& app) {
   options->shared.seed = kHarnessShotSeed;
   AddModel(*command, options->model);
   command->add_option("--task", options->task, "The benchmark")->required()->check(IsTask());
-  command
-      ->add_option(
-          "--data", options->data,
-          "Its file (.jsonl, .json, .csv, with .zst behind it or not), or a folder with it")
-      ->required();
+  command->add_option(
+      "--data", options->data,
+      "Its file (.jsonl, .json, .csv, with .zst behind it or not), or a folder with it");
   command
       ->add_option(
           "--shots", options->shots,
@@ -107,6 +121,7 @@ void AddEvalCommand(CLI::App& app) {
   AddWritingOptions(*command, *options);
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
+  AddMemoryOptions(*command, options->run);
   AddSharedOptions(*command, options->shared);
   command->callback([options] { Run(*options); });
 }

@@ -3,8 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
 #include <optional>
 
+#include "base/error.h"
+#include "cli/eval_command.h"
 #include "eval/tasks/published.h"
 #include "eval/tasks/python_text.h"
 
@@ -12,7 +17,9 @@ namespace cadre {
 namespace {
 
 std::optional<PublishedFigure> Published(const EvalReport& report) {
-  return FindPublished(report.task->name, LanguageOf(report.files.items.front()), report.shots);
+  const auto& files = report.files.items;
+  return FindPublished(report.task->name, files.empty() ? "" : LanguageOf(files.front()),
+                       report.shots);
 }
 
 // The figure that the published one stands beside.
@@ -27,7 +34,7 @@ OrderedJson PublishedJson(const EvalReport& report) {
   if (!figure) return {};
   OrderedJson json = {{"model", "Mixtral 8x7B"},
                       {"metric", PublishedMetric(report, *figure)},
-                      {"value", figure->percent / 100},
+                      {"value", figure->is_percent ? figure->value / 100 : figure->value},
                       {"shots", nullptr},
                       {"source", fmt::format("arXiv 2401.04088, {}", figure->source)}};
   if (figure->shots != PublishedFigure::kUnsaid) json["shots"] = figure->shots;
@@ -37,10 +44,12 @@ OrderedJson PublishedJson(const EvalReport& report) {
 std::string PublishedText(const PublishedFigure& figure) {
   const std::string shots =
       figure.shots == PublishedFigure::kUnsaid ? "" : fmt::format("{} shots, ", figure.shots);
-  return fmt::format("   Mixtral 8x7B: {:.1f} % ({}{})", figure.percent, shots, figure.source);
+  return fmt::format("   Mixtral 8x7B: {:.1f}{} ({}{})", figure.value,
+                     figure.is_percent ? " %" : "", shots, figure.source);
 }
 
 std::string FigureText(const EvaluationResult::Figure& figure) {
+  if (std::isnan(figure.value.mean)) return fmt::format("{:>8}   ", "-");
   if (!figure.is_share)
     return fmt::format("{:>8.3f}    +- {:.3f}", figure.value.mean, figure.value.error);
   return fmt::format("{:>8.2f} %  +- {:.2f}", 100 * figure.value.mean, 100 * figure.value.error);
@@ -72,6 +81,23 @@ std::string GroupText(const EvaluationResult::Group& group) {
     text += fmt::format(" {:>7.2f} {} +- {:.2f}", scale * figure.value.mean,
                         figure.is_share ? "% " : "", scale * figure.value.error);
   }
+  return text + "\n";
+}
+
+// Shares of right answers by length and depth; the groups are those of PassKeyItems.
+std::string GridText(const std::vector<EvaluationResult::Group>& groups) {
+  std::vector<int64_t> lengths;
+  std::map<int, std::string> rows;  // by depth
+  for (const auto& group : groups) {
+    long long length = 0;
+    int depth = 0;
+    CADRE_CHECK(std::sscanf(group.name.c_str(), "%lld tokens, %d %%", &length, &depth) == 2);
+    if (lengths.empty() || lengths.back() != length) lengths.push_back(length);
+    rows[depth] += fmt::format(" {:>7.1f}", 100 * group.figures.front().value.mean);
+  }
+  std::string text = fmt::format("{:<14}", "depth / tokens");
+  for (const int64_t length : lengths) text += fmt::format(" {:>7}", length);
+  for (const auto& [depth, row] : rows) text += fmt::format("\n{:>12} %{}", depth, row);
   return text + "\n";
 }
 
@@ -127,6 +153,7 @@ std::string ToText(const EvalReport& report) {
   text += FiguresText(report);
   if (result.groups.empty()) return text;
   text += "\n";
+  if (report.task->name == kPassKeyTask) return text + GridText(result.groups);
   for (const auto& group : result.groups) text += GroupText(group);
   return text;
 }

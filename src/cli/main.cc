@@ -59,6 +59,7 @@ int Run(int argc, char** argv) {
   AddQuantizeCommand(app);
   AddPerplexityCommand(app);
   AddEvalCommand(app);
+  AddStudyCommand(app);
   AddPlanCommand(app);
   AddBenchCommand(app);
   AddTrainCommand(app);

@@ -1,7 +1,5 @@
 // cadre perplexity: how well a model predicts a text, and how far it is from another artefact of
 // it.
-#include "eval/perplexity.h"
-
 #include <algorithm>
 #include <memory>
 
@@ -16,6 +14,7 @@
 #include "cli/model_path.h"
 #include "cli/output.h"
 #include "cli/session.h"
+#include "eval/context_perplexity.h"
 
 namespace cadre {
 namespace {
@@ -28,6 +27,7 @@ struct PerplexityCommand {
   std::string model;
   std::string file;
   std::string against;
+  std::vector<int64_t> contexts;  // a table over these, instead of one figure
   bool json = false;
 };
 
@@ -73,7 +73,27 @@ std::string ToText(const PerplexityResult& result, int64_t window, bool compares
                             100 * Mean(result.routing_agreement), 100 * *low, 100 * *high);
 }
 
+OrderedJson ToJson(const std::vector<ContextPerplexity>& rows) {
+  OrderedJson table = OrderedJson::array();
+  for (const auto& row : rows) {
+    table.push_back({{"context", row.context},
+                     {"perplexity", row.perplexity},
+                     {"perplexity_error", row.perplexity_error},
+                     {"loss_nats", row.loss.mean}});
+  }
+  return {{"by_context", std::move(table)}, {"tokens", rows.front().tokens}};
+}
+
+std::string ToText(const std::vector<ContextPerplexity>& rows) {
+  std::string text = fmt::format("context  perplexity of the same {} tokens\n", rows[0].tokens);
+  for (const auto& row : rows)
+    text +=
+        fmt::format("{:>7}  {:.4f} +- {:.4f}\n", row.context, row.perplexity, row.perplexity_error);
+  return text;
+}
+
 int64_t Window(const PerplexityCommand& command) {
+  if (!command.contexts.empty()) return command.contexts.back();
   return command.run.context > 0 ? command.run.context : kDefaultWindow;
 }
 
@@ -87,7 +107,8 @@ RunNeeds NeedsOf(const PerplexityCommand& command, const ModelSession& session, 
   return needs;
 }
 
-void Run(const PerplexityCommand& command) {
+void Run(PerplexityCommand command) {
+  std::sort(command.contexts.begin(), command.contexts.end());
   ModelSession session(command.model, TextNeed::kTokens, command.shared, command.run);
   std::optional<OpenedModel> other;
   std::optional<ResidentExperts> other_experts;
@@ -116,6 +137,12 @@ void Run(const PerplexityCommand& command) {
                                       },
                                   .cancelled = &Interrupt::flag()};
   const Interrupt interrupt;
+  if (!command.contexts.empty()) {
+    const auto rows = PerplexityByContext(scorer, ids, command.contexts, options);
+    progress.reset();
+    if (Interrupt::flag()) throw Error("{}: stopped", command.model);
+    return command.json ? PrintJson(ToJson(rows)) : Print(ToText(rows));
+  }
   const PerplexityResult result =
       Perplexity(scorer, reference ? &*reference : nullptr, ids, options);
   progress.reset();
@@ -145,8 +172,13 @@ void AddPerplexityCommand(CLI::App& app) {
       "--against", options->against,
       "A model to compare with, such as the one before quantisation: KL divergence from it, "
       "agreement of likeliest tokens and of routers");
+  auto* contexts = command->add_option("--contexts", options->contexts,
+                                       "A table instead: the same tokens, predicted with contexts "
+                                       "of these lengths, as 512 2048 8192");
+  contexts->check(AtLeast(4))->excludes(against);
   AddJson(*command, options->json);
   AddModelOptions(*command, options->run);
+  command->get_option("--context")->excludes(contexts);
   AddMemoryOptions(*command, options->run);
   command->get_option("--memory")->excludes(against);  // it bounds one model
   AddSharedOptions(*command, options->shared);

@@ -1,7 +1,7 @@
-// The matrix product of training in mixed precision: C = op(A) B, or C += that, the factors rounded to BF16,
-// sums in float32. The forward's products do the work (cpu/matmul.h), on AMX where there is one;
-// here factors are turned so that rows meet rows. An element of C is a bit-exact function of its
-// row of op(A) and its column of B.
+// The matrix product of training in mixed precision: C = op(A) B, or C += that, the factors rounded
+// to BF16, sums in float32. The forward's products do the work (cpu/matmul.h), on AMX where there
+// is one; here factors are turned so that rows meet rows. An element of C is a bit-exact function
+// of its row of op(A) and its column of B.
 #pragma once
 
 #include "base/thread_pool.h"

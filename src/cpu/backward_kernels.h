@@ -49,12 +49,10 @@ struct BackwardKernels {
   // The matrix product.
   int64_t tile_rows;
   int64_t tile_cols;
-  int64_t a_panel_stride;  // >= tile_rows: floats per i of a packed panel of A
   void (*multiply)(const ProductTile& tile);
   // Packing of a panel, `width` <= to_stride wide and k long: to[i * to_stride + j] = from[i *
-  // stride + j], or from[j * stride
-  // + i]. What lies in [width, to_stride) of each i is zeroed. to_stride: tile_cols or
-  // a_panel_stride.
+  // stride + j], or from[j * stride + i]. What lies in [width, to_stride) of each i is zeroed.
+  // to_stride: whole vectors.
   void (*pack_rows)(int64_t width, int64_t k, const float* from, int64_t stride, float* to,
                     int64_t to_stride);
   void (*pack_columns)(int64_t width, int64_t k, const float* from, int64_t stride, float* to,

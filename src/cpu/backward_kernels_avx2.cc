@@ -6,7 +6,6 @@ namespace {
 // 12 sums, two vectors of B and one value of A: 15 of the 16 registers.
 constexpr int kGemmRows = 6;
 constexpr int kGemmVecs = 2;
-constexpr int64_t kAPanelStride = 8;
 
 inline VecF Sqrt(VecF x) { return _mm256_sqrt_ps(x); }
 

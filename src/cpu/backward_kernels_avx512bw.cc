@@ -6,7 +6,6 @@ namespace {
 // 28 sums, two vectors of B and one value of A: 31 of the 32 registers.
 constexpr int kGemmRows = 14;
 constexpr int kGemmVecs = 2;
-constexpr int64_t kAPanelStride = 16;
 
 inline VecF Sqrt(VecF x) { return _mm512_sqrt_ps(x); }
 

@@ -5,7 +5,6 @@ namespace {
 
 constexpr int kGemmRows = 4;
 constexpr int kGemmVecs = 1;
-constexpr int64_t kAPanelStride = 8;
 
 inline VecF Sqrt(VecF x) {
   for (float& lane : x.lane) lane = __builtin_sqrtf(lane);

@@ -20,9 +20,6 @@ namespace {
 constexpr int64_t kTokenChunk = 64;
 constexpr int64_t kColumnChunk = 64;
 constexpr int64_t kValueChunk = 16384;
-// Rows of a stored weight that are decoded at once: a multiple of the blocks that Gemm cuts its
-// sums at.
-constexpr int64_t kSlabRows = 2 * Gemm::kDepth;
 
 const BackwardKernels& BackwardKernelsOf(Isa isa) {
   CADRE_CHECK(HasIsa(isa));
@@ -53,7 +50,7 @@ class CpuBackward final : public BackwardOps {
               ThreadPool& threads)
       : kernels_(kernels),
         threads_(threads),
-        gemm_(kernels, threads),
+        gemm_(kernels, forward_kernels, threads),
         half_gemm_(kernels, forward_kernels, threads),
         decoder_(forward_kernels, threads),
         attention_(kernels, threads),
@@ -105,31 +102,17 @@ class CpuBackward final : public BackwardOps {
 
   void MatMul(Mat<const float> x, const Weight& w, Mat<float> out) override {
     CADRE_CHECK(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
-    const int64_t slab = w.type == DType::kF32 ? w.rows : kSlabRows;
-    for (int64_t begin = 0; begin < w.rows; begin += slab) {
-      const int64_t rows = std::min(slab, w.rows - begin);
-      gemm_.Product({x}, {Decoded(w, begin, rows), true}, Into::kFresh,
-                    {out.data + begin, out.rows, rows, out.stride});
-    }
+    gemm_.Product({x}, Factor::Of(w, true), Into::kFresh, out);
     if (w.low_rank != nullptr) AddLowRank(x, *w.low_rank, out);
   }
 
-  // The sums of a HalfGemm are not cut, so its weights are decoded whole.
   void MatMulInputBackward(const Weight& w, Mat<const float> d_out, ActivationType activation,
                            Into into, Mat<float> d_x) override {
     CADRE_CHECK(d_out.rows == d_x.rows && d_out.cols == w.rows && d_x.cols == w.cols);
-    const bool halves = activation == ActivationType::kBF16;
-    const int64_t slab = halves ? w.rows : kSlabRows;
-    for (int64_t begin = 0; begin < w.rows; begin += slab) {
-      const int64_t rows = std::min(slab, w.rows - begin);
-      const Mat<const float> part = Decoded(w, begin, rows);
-      const Mat<const float> d_part(d_out.data + begin, d_out.rows, rows, d_out.stride);
-      const Into into_part = begin == 0 ? into : Into::kSum;
-      if (halves) {
-        half_gemm_.Product({d_part}, part, into_part, d_x);
-      } else {
-        gemm_.Product({d_part}, {part}, into_part, d_x);
-      }
+    if (activation == ActivationType::kBF16) {
+      half_gemm_.Product({d_out}, Decoded(w), into, d_x);
+    } else {
+      gemm_.Product({d_out}, Factor::Of(w, false), into, d_x);
     }
   }
 
@@ -276,9 +259,9 @@ class CpuBackward final : public BackwardOps {
   void AddLowRank(Mat<const float> x, const LowRank& low_rank, Mat<float> out) {
     hidden_.Reserve(x.rows * low_rank.rank());
     const Mat<float> hidden = hidden_.AsMat(x.rows, low_rank.rank());
-    gemm_.Product({x}, {Decoded(low_rank.down, 0, low_rank.down.rows), true}, Into::kFresh, hidden);
+    gemm_.Product({x}, Factor::Of(low_rank.down, true), Into::kFresh, hidden);
     for (int64_t i = 0; i < hidden.rows * hidden.cols; ++i) hidden.data[i] *= low_rank.scale;
-    gemm_.Product({hidden}, {Decoded(low_rank.up, 0, low_rank.up.rows), true}, Into::kSum, out);
+    gemm_.Product({hidden}, Factor::Of(low_rank.up, true), Into::kSum, out);
   }
 
   static void CheckAttention(Mat<const float> q, Mat<const float> k, Mat<const float> v,
@@ -288,15 +271,14 @@ class CpuBackward final : public BackwardOps {
     CADRE_CHECK(k.rows == q.rows && k.cols == shape.num_kv_heads * shape.head_dim);
   }
 
-  // Rows [begin, begin + rows), valid until the next ones.
-  Mat<const float> Decoded(const Weight& w, int64_t begin, int64_t rows) {
-    const auto address = reinterpret_cast<uintptr_t>(w.row(begin));
-    if (w.type == DType::kF32 && address % alignof(float) == 0)
-      return {reinterpret_cast<const float*>(w.row(begin)), rows, w.cols};
-    ids_.resize(static_cast<size_t>(rows));
-    std::iota(ids_.begin(), ids_.end(), static_cast<int32_t>(begin));
-    decoded_.Reserve(rows * w.cols);
-    const Mat<float> decoded = decoded_.AsMat(rows, w.cols);
+  // Valid until the next one.
+  Mat<const float> Decoded(const Weight& w) {
+    const Factor factor = Factor::Of(w, false);
+    if (factor.stored == nullptr) return factor.mat;
+    ids_.resize(static_cast<size_t>(w.rows));
+    std::iota(ids_.begin(), ids_.end(), 0);
+    decoded_.Reserve(w.rows * w.cols);
+    const Mat<float> decoded = decoded_.AsMat(w.rows, w.cols);
     decoder_.DecodeRows(w, ids_, decoded);
     return decoded;
   }

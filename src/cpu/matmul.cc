@@ -26,11 +26,6 @@ constexpr int64_t kMaxTokensPerPass = 512;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-ByteRows FromRow(const ByteRows& rows, int64_t r) {
-  return {rows.values + r * rows.stride, rows.scales + r * (rows.stride / 4),
-          rows.offsets + r * rows.offset_stride, rows.stride, rows.offset_stride};
-}
-
 // The sums of one token with some panels, `stride` floats from panel to panel, to its row of the
 // output. All panels of a token before the next one: the rows of the output lie pages apart.
 void CopySums(const float* sums, int64_t stride, int64_t rows, float* out) {

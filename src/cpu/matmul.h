@@ -25,6 +25,12 @@ class ByteRowsBuffer {
   Buffer<float> offsets_;
 };
 
+// Those from row r on.
+inline ByteRows FromRow(const ByteRows& rows, int64_t r) {
+  return {rows.values + r * rows.stride, rows.scales + r * (rows.stride / 4),
+          rows.offsets + r * rows.offset_stride, rows.stride, rows.offset_stride};
+}
+
 class MatMulRunner {
  public:
   MatMulRunner(const KernelTable& kernels, ThreadPool& threads)

@@ -267,13 +267,15 @@ inline void UnpackRow(DType type, const std::byte* row, int64_t cols, ByteRows r
   ZeroTail(rows, r, cols);
 }
 
-// value * scale - offset in the order of tensor/quant.cc, so bit for bit the same floats.
+// value * scale - offset in the order of tensor/quant.cc, so bit for bit the same floats. In every
+// type sixteen values share a scale.
 inline void DecodeBytes(const ByteRows& row, bool has_offsets, int64_t cols, float* out) {
+  static_assert(16 % kLanes == 0);
   for (int64_t g = 0; g < cols / 16; ++g) {
-    for (int64_t i = 16 * g; i < 16 * g + 16; ++i)
-      out[i] = static_cast<float>(row.values[i]) * row.scales[i / 4];
-    if (!has_offsets) continue;
-    for (int64_t i = 16 * g; i < 16 * g + 16; ++i) out[i] -= row.offsets[g];
+    const VecF scale = Broadcast(row.scales[4 * g]);
+    const VecF offset = Broadcast(has_offsets ? row.offsets[g] : 0);
+    for (int64_t i = 16 * g; i < 16 * g + 16; i += kLanes)
+      StoreF32(out + i, Sub(Mul(LoadI8(row.values + i), scale), offset));
   }
 }
 

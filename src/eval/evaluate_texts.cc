@@ -29,6 +29,7 @@ OrderedJson TextLine(const Task& task, size_t index, const EvalItem& item,
                      {"text", samples[i].text},
                      {"finish", Name(samples[i].reason)},
                      {"answer", score.answers[i]}});
+    if (!score.results.empty()) texts.back()["result"] = score.results[i];
   }
   line["samples"] = std::move(texts);
   line["expected"] = item.answers;
@@ -108,7 +109,7 @@ class TextEvaluation {
   }
 
   void Take(size_t i, const std::vector<GeneratedText>& samples) {
-    const TextScore score = task_.writing->score(items_[i], TextsOf(samples));
+    const TextScore score = Score(i, samples);
     CADRE_CHECK(score.answers.size() == samples.size() && !score.values.empty());
     const auto prompt = prompts_.extract(i);
     if (options_.record != nullptr) {
@@ -119,6 +120,12 @@ class TextEvaluation {
     SetNames(score);
     answered_.push_back(std::move(item));
     if (options_.on_progress) options_.on_progress(std::ssize(answered_), std::ssize(items_));
+  }
+
+  TextScore Score(size_t i, const std::vector<GeneratedText>& samples) const {
+    const auto texts = TextsOf(samples);
+    return options_.score ? options_.score(items_[i], texts)
+                          : task_.writing->score(items_[i], texts);
   }
 
   void SetNames(const TextScore& score) {
@@ -154,7 +161,7 @@ class TextEvaluation {
             "or setting",
             path);
       }
-      SetNames(task_.writing->score(items_[last], TextsOf(samples)));
+      SetNames(Score(last, samples));
     };
     generator_.Run(
         last, last + 1, [&](size_t i) { return Ask(i); }, take, options_.cancelled);

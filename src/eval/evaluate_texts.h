@@ -1,7 +1,7 @@
 // A benchmark that the model answers by writing: items through prompts and texts to figures. The
 // record has a line for each item:
 //   {"task", "index", "id", "group", "prompt_ids": [...],
-//    "samples": [{"ids": [...], "text", "finish", "answer"}, ...],
+//    "samples": [{"ids": [...], "text", "finish", "answer", "result"}, ...],
 //    "expected": [...], "correct", "values": {name: value, ...}}
 // `answer` is what was taken out of the text, `correct` the first value. A value that the item does
 // not count for is null. A prompt that lost its beginning to fit has "cut": true.
@@ -18,6 +18,8 @@ struct TextsOptions {
   double top_p = 1;
   int64_t max_tokens = 256;
   uint64_t seed = 0;
+  // In place of the task's own: for scores that need more than the item.
+  std::function<TextScore(const EvalItem& item, const std::vector<std::string>& texts)> score = {};
   EvalRecord* record = nullptr;  // may be null
   std::function<void(int64_t done, int64_t total)> on_progress = {};
   const std::atomic<bool>* cancelled = nullptr;

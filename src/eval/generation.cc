@@ -15,6 +15,7 @@ EngineConfig ConfigOf(const GeneratorLimits& limits) {
   EngineConfig config;
   config.sequence = limits.sequence;
   config.context_length = limits.context_length;
+  config.kv_bytes = limits.kv_bytes;
   config.max_running = limits.shares ? limits.parallel : 1;
   config.max_queued = int64_t{1} << 20;  // all samples of a prompt are asked for at once
   config.prefix_cache = limits.shares;
@@ -27,6 +28,7 @@ Request RequestOf(const GenerationPrompt& prompt, int sample) {
   request.prompt_ids = prompt.ids;
   request.stops = prompt.stops;
   request.max_tokens = prompt.max_tokens;
+  request.leading_space = prompt.leading_space;
   request.sampler = {.temperature = prompt.temperature,
                      .top_p = prompt.top_p,
                      .seed = SampleSeed(prompt.seed, sample)};

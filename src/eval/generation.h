@@ -21,10 +21,11 @@ struct GenerationPrompt {
   double temperature = 0;  // 0: the likeliest token; several samples would be the same
   double top_p = 1;
   uint64_t seed = 0;  // of all samples; each draws on its own
+  LeadingSpace leading_space = LeadingSpace::kKeep;
 };
 
 struct GeneratedText {
-  std::string text;          // without the stop string, with the space that it may begin with
+  std::string text;          // without the stop string
   std::vector<int32_t> ids;  // sampled, without EOS
   FinishReason reason = FinishReason::kStop;
 };
@@ -33,6 +34,7 @@ struct GeneratorLimits {
   SequenceConfig sequence = {};
   int64_t context_length = 0;  // prompt and text; 0: what the model was trained for
   int64_t parallel = 32;       // texts that share a step
+  int64_t kv_bytes = 0;        // of all keys and values; 0: as the engine finds memory
   bool shares = true;          // false: one text after another from its first token on, no guesses
 };
 

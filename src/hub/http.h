@@ -1,4 +1,5 @@
-// HTTP GET over libcurl: redirects followed, credentials kept from other hosts, nothing retried.
+// HTTP over libcurl, GET with redirects followed and POST of JSON: credentials are kept from other
+// hosts, nothing is retried.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,13 @@ struct HttpGet {
   std::string token;  // sent as "Authorization: Bearer" to the first host only; empty: none
   // Bytes [begin, end) of the body; the server must answer with just them.
   std::optional<std::pair<uint64_t, uint64_t>> range;
+};
+
+struct HttpPost {
+  std::string url;         // http or https
+  std::string token;       // as above
+  std::string json;        // the body
+  double timeout_s = 600;  // for all of it: the answer may be long in the making
 };
 
 // How a request ended. Exactly one of the first two is meaningful.
@@ -42,6 +50,10 @@ class HttpClient {
   // throws goes on to the caller; no answer is thrown.
   HttpResult Get(const HttpGet& request,
                  const std::function<bool(std::span<const std::byte>)>& take);
+
+  // Sends JSON and puts the body that comes into `answer`, whatever the status; a redirect is not
+  // followed. Bodies of more than 64 MiB are a problem.
+  HttpResult Post(const HttpPost& request, std::string& answer);
 
  private:
   struct State;

@@ -115,7 +115,9 @@ print(repr(sys.stdin.read()))
 )"},
       {"a walk over all files", {kExit}, R"(
 for folder, folders, files in os.walk('/'):
-    if '/usr/lib' in folder or 'python' in folder: continue
+    if '/lib' in folder:
+        folders.clear()
+        continue
     for name in files:
         if 'secret' in name or 'shadow' in name: print('HARM', folder, name)
 for folder in ('/home', '/sys', '/proc', '/var', '/run', '/mnt', '/srv', '/opt', '/boot', '/etc/ssl'):

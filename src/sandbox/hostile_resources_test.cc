@@ -96,7 +96,7 @@ for i in range(3):
 std::vector<HostileFamily> Space() {
   return {
       {"memory",
-       {kMemory, kExit, kSignal, kProcessor},
+       {kMemory, kExit, kSignal, kProcessor, kWallTime},
        R"(
 try:
     @
@@ -221,7 +221,7 @@ std::vector<HostileFamily> Time() {
        {"os.abort()", "ctypes.string_at(0)", "os.kill(os.getpid(), signal.SIGKILL)",
         "ctypes.memset(id(None), 255, 64); None.x", "os.kill(0, signal.SIGKILL)"}},
       {"recursion",
-       {kSignal, kExit, kMemory},
+       {kSignal, kExit, kMemory, kProcessor, kWallTime},
        R"(
 sys.setrecursionlimit(@)
 def f(): return f()

@@ -62,7 +62,8 @@ struct LoaderOptions {
 // Thread-safe, but that one thread at a time deals with a Load.
 class Loader {
  public:
-  // Pieces of guesses and of what nothing waits for that are under way at most: what is needed must not wait for many.
+  // Pieces of guesses and of what nothing waits for that are under way at most: what is needed must
+  // not wait for many.
   static constexpr int kOthersDepth = 2;
   // The smallest piece that holds kPackRows rows wherever they lie in the file.
   static size_t LeastPieceBytes(int64_t row_bytes);

@@ -46,7 +46,7 @@ inline std::vector<RouterCase> RouterCases() {
        optimiser({.importance_coefficient = 0.1, .load_coefficient = 0.1})},
       {"Gshard",
        with({.num_experts = 4, .top_k = 2, .capacity_factor = 0.75, .second_by_lot = true}),
-       optimiser({.balance_coefficient = 0.5, .balance_form = BalanceForm::kGshard})},
+       optimiser({.balance_coefficient = 0.5, .balance_form = BalanceForm::kGshard}), 2},
       {"NoisyWithAll",
        with({.num_experts = 4,
              .top_k = 2,

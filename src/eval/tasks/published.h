@@ -11,10 +11,11 @@ namespace cadre {
 struct PublishedFigure {
   static constexpr int kUnsaid = -1;
 
-  double percent = 0;
+  double value = 0;              // per cent, or points
   int shots = 0;                 // or kUnsaid
   std::string_view source;       // the table
   std::string_view metric = {};  // the figure's name, where it is not the task's main one
+  bool is_percent = true;
 };
 
 // With that many shots, else with those that are reported. `language` as "fr", or empty. None: the

@@ -116,7 +116,8 @@ class ItemReader {
 
  private:
   void Take(const Json& line, const std::string& name) {
-    items_.push_back(task_.read(Fields(line, name)));
+    const Fields fields(line, name);
+    if (task_.is_asked == nullptr || task_.is_asked(fields)) items_.push_back(task_.read(fields));
   }
 
   const Task& task_;

@@ -51,5 +51,14 @@ EvalItem ReadTriviaQa(const Fields& line);
 EvalItem ReadGsm8k(const Fields& line);
 // {problem, solution with a last \boxed{...}, level, type}
 EvalItem ReadMath(const Fields& line);
+// {question, correct_answers[], incorrect_answers[]}, or a line or row of TruthfulQA.csv.
+EvalItem ReadTruthfulQaWritten(const Fields& line);
+// {task_id, prompt, entry_point, test}; answers: test, entry_point
+EvalItem ReadHumanEval(const Fields& line);
+// {task_id, text, test_list[3], test_setup_code} or, of the sanitized file, {task_id, prompt,
+// test_list[3], test_imports[]}; answers: what is run behind the program. Its file holds all
+// splits: tasks 11 to 510 are the test.
+EvalItem ReadMbpp(const Fields& line);
+bool IsMbppTest(const Fields& line);
 
 }  // namespace cadre

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "base/error.h"
+#include "eval/tasks/code_program.h"
 #include "eval/tasks/readers.h"
 #include "eval/tasks/text_score.h"
 
@@ -158,6 +159,45 @@ std::vector<Task> MakeWritingTasks() {
        .fixed_shots = 4,
        .read = &ReadMath,
        .writing = Writing{.stops = {"Problem:"}, .score = &ScoreMath}},
+      {.name = "truthfulqa_gen",
+       .title = "TruthfulQA, written",
+       .keys = {"truthfulqagen", "truthfulqa"},
+       .split = Split::kValidation,
+       .csv = CsvForm::kNamedColumns,
+       .read = &ReadTruthfulQaWritten,
+       .writing = Writing{.stops = {"\n\n"}, .counts_in_shares = false, .score = &ScoreTruthfulQa}},
+      {.name = "bold",
+       .title = "BOLD",
+       .keys = {"bold"},
+       .in_many_files = true,
+       .writing = Writing{.stops = {"\n\n"},
+                          .max_tokens = 64,
+                          .temperature = 0.1,
+                          .samples_temperature = 0.1,
+                          .top_p = 0.9,
+                          .counts_in_shares = false}},
+      {.name = "mt_bench",
+       .title = "MT-Bench",
+       .keys = {"mtbench"},
+       .writing = Writing{.stops = {}, .max_tokens = 1024, .counts_in_shares = false}},
+      {.name = "passkey",
+       .title = "Passkey retrieval",
+       .keys = {"passkey"},
+       .writing = Writing{.stops = {}, .max_tokens = 10, .score = &ScorePassKey}},
+      {.name = "humaneval",
+       .title = "HumanEval",
+       .keys = {"humaneval"},
+       .read = &ReadHumanEval,
+       .writing = Writing{.stops = {"\nclass", "\ndef", "\n#", "\nif", "\nprint"},
+                          .max_tokens = 1024,
+                          .program = &HumanEvalProgram}},
+      {.name = "mbpp",
+       .title = "MBPP",
+       .keys = {"mbpp", "sanitizedmbpp"},
+       .fixed_shots = 3,
+       .read = &ReadMbpp,
+       .is_asked = &IsMbppTest,
+       .writing = Writing{.stops = {"[DONE]"}, .program = &MbppProgram}},
   };
 }
 

@@ -1,5 +1,7 @@
 #include "eval/tasks/text_score.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace cadre {
@@ -43,6 +45,18 @@ TextScore ScoreAnswers(const std::vector<std::string>& texts, const std::vector<
   }
   score.values.insert(score.values.end(), votes.begin(), votes.end());
   return score;
+}
+
+TextScore ScorePassKey(const EvalItem& item, const std::vector<std::string>& texts) {
+  const auto first_number = [](const std::string& text) -> std::optional<std::string> {
+    constexpr const char* kDigits = "0123456789";
+    const size_t begin = text.find_first_of(kDigits);
+    if (begin == text.npos) return std::nullopt;
+    const size_t end = std::min(text.find_first_not_of(kDigits, begin), text.size());
+    return text.substr(begin, end - begin);
+  };
+  return ScoreAnswers(texts, {{"", first_number}},
+                      [&](const std::string& answer) { return answer == item.answers.front(); });
 }
 
 }  // namespace cadre

@@ -31,5 +31,10 @@ TextScore ScoreAnswers(const std::vector<std::string>& texts, const std::vector<
 TextScore ScoreTriviaQa(const EvalItem& item, const std::vector<std::string>& texts);
 TextScore ScoreGsm8k(const EvalItem& item, const std::vector<std::string>& texts);
 TextScore ScoreMath(const EvalItem& item, const std::vector<std::string>& texts);
+// The first whole number of the text.
+TextScore ScorePassKey(const EvalItem& item, const std::vector<std::string>& texts);
+// For BLEU and three kinds of ROUGE: the largest likeness to a true reference (max), what it is
+// above that to a false one (diff), and whether it is (acc); means over the texts.
+TextScore ScoreTruthfulQa(const EvalItem& item, const std::vector<std::string>& texts);
 
 }  // namespace cadre
