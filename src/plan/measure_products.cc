@@ -75,6 +75,7 @@ class ProductMeter {
       pool_ = HugeMemory(static_cast<size_t>(kept_bytes_ + kReadAhead));
     }
     copies_ = std::max<int64_t>(1, room / kept_bytes_);
+    next_ = 0;
     Keep();
     for (int64_t i = 1; i < copies_; ++i)
       std::memcpy(pool_.data() + i * kept_bytes_, pool_.data(), static_cast<size_t>(kept_bytes_));
