@@ -191,6 +191,10 @@ def write(options):
     kind = Type[options.type]
     vocabulary = sentencepiece.SentencePieceProcessor(model_file=str(options.tokenizer))
     ids = np.array(vocabulary.encode(options.text.read_text()))[:NUM_FITTED]
+    if vocabulary.vocab_size() != VOCAB:
+        raise SystemExit(f"{options.tokenizer}: has {vocabulary.vocab_size()} pieces but Mixtral 8x7B has {VOCAB}")
+    if len(ids) < NUM_FITTED:
+        raise SystemExit(f"{options.text}: has {len(ids)} tokens but routing is fitted to {NUM_FITTED}")
     rows = routing.embedding(rng, ids)
     streams = [routing.Stream(rows, ids), routing.Stream(rows, rng.integers(0, VOCAB, NUM_FITTED))]
     file = File(options.out)
