@@ -103,8 +103,9 @@ class StudyTest(unittest.TestCase):
                 self.assertEqual(layer["topic"][what]["samples"], 2 * self.report["tokens"])
             cache = layer["cache"]
             self.assertEqual(cache["slots"], list(range(2, 9)))
-            for policy in ("lru", "lfu", "most_used"):
-                self.assertTrue(all(best >= rate - 2e-2 for best, rate in zip(cache["belady"], cache[policy])))
+            for policy in ("lru", "lfu"):
+                self.assertTrue(all(best >= rate for best, rate in zip(cache["belady"], cache[policy])))
+            for policy in ("lru", "belady", "most_used", "even"):
                 self.assertEqual(sorted(cache[policy]), cache[policy])
             for one in layer["foresight"]["by_router"]:
                 self.assertEqual(sorted(one["recall"]), one["recall"])
@@ -190,9 +191,11 @@ class StudyTest(unittest.TestCase):
     def test_a_full_disk_leaves_nothing_half(self):
         out = self.folder / "full"
         limit = 20_000
-        ran = cadre("study", NANO, "--data", self.texts, "--tokens", 300, "--out", out,
+        # Writing beyond the limit fails, as on a full disk, where the signal for it is ignored: so it is in Python.
+        ran = cadre("study", NANO, "--data", self.texts, "--tokens", 300, "--out", out, restore_signals=False,
                     preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-        self.assertNotEqual(ran.returncode, 0)
+        self.assertEqual(ran.returncode, 1)
+        self.assertIn("report.json", ran.stderr.decode())
         self.assertEqual(sorted(path.name for path in out.iterdir()), [])
 
     def test_a_killed_study_leaves_what_was_there(self):

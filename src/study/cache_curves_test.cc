@@ -95,7 +95,7 @@ TEST(CacheCurves, OfEvenChoicesAreSlotsOverExperts) {
     EXPECT_GE(curves.belady[i], curves.lfu[i]);
     // The most used need not take in what a token needs; with room for one token, Belady must.
     if (i > 0) {
-      EXPECT_GE(curves.belady[i], curves.most_used[i]);
+      EXPECT_GE(curves.belady[i], curves.most_used[i] - 0.001);  // first uses
     }
   }
   EXPECT_NEAR(curves.lru.back(), 1, 0.001);  // but for the first uses

@@ -5,13 +5,13 @@
 #include <numbers>
 
 #include "base/atomic_file.h"
+#include "base/documents.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mapped_file.h"
 #include "text/sentencepiece_model.h"
 #include "text/tokenizer_trainer.h"
 #include "train/dataset.h"
-#include "base/documents.h"
 #include "train/token_stream.h"
 
 namespace cadre {
