@@ -32,6 +32,9 @@ void* AllocateOrThrow(size_t size, size_t alignment) {
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
+
+// Not inlined: g++ sees free() where it expects a delete that belongs to the new beside it.
+[[gnu::noinline]] void Free(void* memory) { std::free(memory); }
 }  // namespace
 
 void* operator new(size_t size) { return AllocateOrThrow(size, alignof(std::max_align_t)); }
@@ -42,14 +45,14 @@ void* operator new[](size_t size) { return AllocateOrThrow(size, alignof(std::ma
 void* operator new[](size_t size, std::align_val_t alignment) {
   return AllocateOrThrow(size, static_cast<size_t>(alignment));
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept { Free(memory); }
+void operator delete(void* memory, size_t) noexcept { Free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { Free(memory); }
+void operator delete(void* memory, size_t, std::align_val_t) noexcept { Free(memory); }
+void operator delete[](void* memory) noexcept { Free(memory); }
+void operator delete[](void* memory, size_t) noexcept { Free(memory); }
+void operator delete[](void* memory, std::align_val_t) noexcept { Free(memory); }
+void operator delete[](void* memory, size_t, std::align_val_t) noexcept { Free(memory); }
 // Buffer calls it; the program's own comes before the library's.
 extern "C" void* aligned_alloc(size_t alignment, size_t size) noexcept {
   return Allocate(size, alignment);

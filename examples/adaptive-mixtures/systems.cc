@@ -77,9 +77,10 @@ class Mixture : public System {
     cadre::AddGateGradient(routing_, cadre::RouterSoftmax::kChosen, {d_gates.data(), t_end, e_end},
                            d);
     const cadre::Mat<const float> x(cases.x.data(), t_end, kInputs);
-    ops_->MatMulBackward(x, gate_.value(), d, cadre::ActivationType::kF32, {}, gate_.gradient());
+    ops_->MatMulBackward(x, gate_.value(), d, cadre::ActivationType::kF32, cadre::Into::kFresh, {},
+                         gate_.gradient());
     ops_->MatMulBackward(x, experts_.value(), {d_opinions.data(), t_end, e_end},
-                         cadre::ActivationType::kF32, {}, experts_.gradient());
+                         cadre::ActivationType::kF32, cadre::Into::kFresh, {}, experts_.gradient());
     gate_.Step(*ops_);
     experts_.Step(*ops_);
   }
@@ -180,8 +181,8 @@ class Network : public System {
     }
     const cadre::Mat<float> d_h(d_hidden.data(), t_end, hidden_ + 1);
     ops_->MatMulBackward({hidden_out_.data(), t_end, hidden_ + 1}, second_.value(),
-                         {d_output.data(), t_end, 1}, cadre::ActivationType::kF32, d_h,
-                         second_.gradient());
+                         {d_output.data(), t_end, 1}, cadre::ActivationType::kF32,
+                         cadre::Into::kFresh, d_h, second_.gradient());
     std::vector<float> d_in(static_cast<size_t>(t_end * hidden_));
     for (int64_t t = 0; t < t_end; ++t) {
       for (int64_t h = 0; h < hidden_; ++h) {
@@ -190,8 +191,8 @@ class Network : public System {
       }
     }
     ops_->MatMulBackward({cases.x.data(), t_end, kInputs}, first_.value(),
-                         {d_in.data(), t_end, hidden_}, cadre::ActivationType::kF32, {},
-                         first_.gradient());
+                         {d_in.data(), t_end, hidden_}, cadre::ActivationType::kF32,
+                         cadre::Into::kFresh, {}, first_.gradient());
     first_.Step(*ops_);
     second_.Step(*ops_);
   }

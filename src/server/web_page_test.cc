@@ -70,7 +70,7 @@ TEST(WebPage, ContentTypesAreThoseABrowserRunsModulesWith) {
 }
 
 TEST(WebPage, EveryAnswerForbidsWhatThePageDoesNotNeed) {
-  for (const WebFile& file : WebFiles()) {
+  for (const EmbeddedFile& file : WebFiles()) {
     const auto found = FindWebFile(file.path);
     ASSERT_TRUE(found.has_value()) << file.path;
     const std::string policy = Header(*found, "Content-Security-Policy");
@@ -87,7 +87,7 @@ TEST(WebPage, EveryAnswerForbidsWhatThePageDoesNotNeed) {
 
 TEST(WebPage, ETagsFollowTheBytes) {
   std::set<std::string> tags;
-  for (const WebFile& file : WebFiles()) {
+  for (const EmbeddedFile& file : WebFiles()) {
     const std::string tag = Header(*FindWebFile(file.path), "ETag");
     EXPECT_TRUE(std::regex_match(tag, std::regex("\"[0-9a-f]{32}\""))) << tag;
     EXPECT_TRUE(tags.insert(tag).second) << file.path;
@@ -112,7 +112,7 @@ TEST(WebPage, NoFileReachesOutside) {
   const std::regex inline_code("<script(?![^>]*src=)|<style|\\son[a-z]+=|\\sstyle=|javascript:");
   const std::regex markup("innerHTML|outerHTML|insertAdjacentHTML|document\\.write|\\beval\\(");
   const std::regex outside("(https?:)?//[a-z0-9-]+\\.[a-z]");
-  for (const WebFile& file : WebFiles()) {
+  for (const EmbeddedFile& file : WebFiles()) {
     const std::string text = std::regex_replace(std::string(file.bytes),
                                                 std::regex("http://www\\.w3\\.org/2000/svg"), "");
     EXPECT_FALSE(std::regex_search(text, outside)) << file.path;
@@ -127,7 +127,7 @@ TEST(WebPage, NoFileReachesOutside) {
 TEST(WebPage, WhatThePageNamesIsThere) {
   const std::regex named("(?:from|import) \"\\.(/[a-z_]+\\.js)\"|(?:src|href)=\"(/[a-z_.]+)\"");
   std::set<std::string> names;
-  for (const WebFile& file : WebFiles()) {
+  for (const EmbeddedFile& file : WebFiles()) {
     const std::string text(file.bytes);
     for (std::sregex_iterator i(text.begin(), text.end(), named), end; i != end; ++i) {
       names.insert((*i)[1].matched ? (*i)[1].str() : (*i)[2].str());
@@ -137,7 +137,7 @@ TEST(WebPage, WhatThePageNamesIsThere) {
   for (const std::string& name : names) {
     EXPECT_TRUE(FindWebFile(name).has_value()) << name;
   }
-  for (const WebFile& file : WebFiles()) {
+  for (const EmbeddedFile& file : WebFiles()) {
     EXPECT_TRUE(file.path == "/index.html" || names.contains(std::string(file.path)))
         << file.path << " is named by no file";
   }
