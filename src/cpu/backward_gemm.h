@@ -47,8 +47,8 @@ class Gemm {
   Gemm(const BackwardKernels& kernels, const KernelTable& forward_kernels, ThreadPool& threads)
       : kernels_(kernels), threads_(threads), decoder_(forward_kernels, threads) {}
 
-  // c [M, N] = (or +=) a [M, K] b [K, N]; b alone may be stored, and is then decoded as it is packed.
-  // Uses the pool's threads; allocates only when its scratch has to grow.
+  // c [M, N] = (or +=) a [M, K] b [K, N]; b alone may be stored, and is then decoded as it is
+  // packed. Uses the pool's threads; allocates only when its scratch has to grow.
   void Product(Factor a, Factor b, Into into, Mat<float> c);
 
  private:
