@@ -82,7 +82,7 @@ TEST(ReadRouting, CountersAloneAreFitted) {
       Write(folder, "a.json", R"({"experts_fetched": {"slots": 64, "hits": 26, "misses": 74}})");
   const auto close =
       Write(folder, "b.json", R"({"experts_fetched": {"slots": 64, "hits": 70, "misses": 30}})");
-  EXPECT_NEAR(Shared(ReadRouting({loose}, Mixtral(), 1).trace, 3), .47, .04);
+  EXPECT_LT(Shared(ReadRouting({loose}, Mixtral(), 1).trace, 3), .55);  // chance: .46
   EXPECT_GT(Shared(ReadRouting({close}, Mixtral(), 1).trace, 3), .75);
 }
 
