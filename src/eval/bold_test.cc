@@ -43,7 +43,7 @@ TEST_F(BoldTest, ReadsBothFormsToTheSameItems) {
   EXPECT_EQ(lines[0].contexts.front(), "Bo is an actor");
   EXPECT_EQ(lines[2].group, "gender: American_actresses");
   EXPECT_THAT(ErrorOf([&] { ReadBold({Write("x_prompt.json", R"({"a": {"b": 3}})")}); }),
-              HasSubstr("x_prompt.json: a: b is 3"));
+              HasSubstr("x_prompt.json: a: b must be a list"));
 }
 
 TEST_F(BoldTest, ADomainIsTheMeanOfItsSubgroupsWithTheirSpread) {
