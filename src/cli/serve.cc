@@ -107,8 +107,7 @@ void Serve(const ServeOptions& options) {
   const EndSignals signals;
   ModelSession session(options.model, TextNeed::kChat, options.shared, options.run);
   session.FitContext(ManySequences(session.config(), options.parallel, options.step_tokens),
-                     options.parallel, 1,
-                     static_cast<int64_t>(options.kv_bytes));
+                     options.parallel, 1, static_cast<int64_t>(options.kv_bytes));
   Engine engine(session.model(), session.experts(), session.device(), session.tokenizer(),
                 MakeEngineConfig(options, session));
   Api api(MakeApiConfig(options, session), engine);
