@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "base/documents.h"
+#include "base/error.h"
 
 namespace cadre {
 namespace {
