@@ -23,5 +23,6 @@ function marginChart() {
 function agreementSection() {
   if (!report.against) return null;
   return section(`Beside ${report.against.name}`, `The same tokens through both models: how often ${report.against.name} chooses as ${report.model.name} does. Choices flip where the margin between the last chosen and the next is small.`,
-    el("div", { class: "panels" }, panel("Same experts, by layer", null, live(agreementChart)), panel("By domain, this layer", "Weight elsewhere: half the sum of the differences of the gates.", live(agreementTable)), panel("By margin, this layer", null, live(marginChart))));
+    el("div", { class: "panels" }, panel("Same experts, by layer", null, live(agreementChart)), panel("By margin, this layer", null, live(marginChart)),
+      el("figure", { class: "panel wide" }, el("h3", {}, "By domain, this layer"), el("p", { class: "note" }, "Weight elsewhere: half the sum of the differences of the gates."), live(agreementTable))));
 }
