@@ -90,7 +90,8 @@ class ProgramsTest(unittest.TestCase):
         ids = " ".join(map(str, line["prompt_ids"]))
         done = subprocess.run([PROGRAM, "tokenize", NANO, "--decode", ids], capture_output=True, check=True)
         text = done.stdout.decode()
-        self.assertEqual((text.count("[BEGIN]"), text.count("[DONE]")), (4, 3))
+        # nano's 512 tokens hold the last two of the three.
+        self.assertEqual((text.count("[BEGIN]"), text.count("[DONE]")), (3, 2))
         self.assertTrue(text.rstrip("\n").endswith("Write f. Your code should pass these tests:\n\n" + "\n".join(tests) + "\n[BEGIN]"))
 
     def test_what_is_wrong_is_said_in_one_line(self):
