@@ -74,16 +74,22 @@ std::string MemoryText(const PlanReport& report) {
   return text;
 }
 
+// Tokens per second, two digits of the slow too.
+std::string Speed(double tokens_per_s) {
+  return tokens_per_s < 10 ? fmt::format("{:.2f}", tokens_per_s)
+                           : fmt::format("{:.1f}", tokens_per_s);
+}
+
 std::string SpeedText(const PlanReport& report, const RunShape& shape) {
   const Prediction& p = report.prediction;
-  std::string text = Row(
-      "prompt", fmt::format("{:.1f} tokens/s for {} tokens; the first token of the first prompt "
-                            "after {:.2f} s",
-                            p.prompt_tokens_per_s, shape.prompt, p.first_token_s));
+  std::string text =
+      Row("prompt", fmt::format("{} tokens/s for {} tokens; the first token of the first prompt "
+                                "after {:.2f} s",
+                                Speed(p.prompt_tokens_per_s), shape.prompt, p.first_token_s));
   text +=
       Row("generate",
-          fmt::format("{:.1f} tokens/s{}, {} of weights read from memory per step",
-                      p.generate_tokens_per_s,
+          fmt::format("{} tokens/s{}, {} of weights read from memory per step",
+                      Speed(p.generate_tokens_per_s),
                       shape.batch > 1 ? fmt::format(" of {} sequences together", shape.batch) : "",
                       Short(p.bytes_per_step)));
   if (p.hit_rate) {
@@ -112,7 +118,7 @@ std::string MachineText(const PlanReport& report, const Machine& machine) {
 }
 
 std::string TypesText(const std::vector<TypeOutlook>& types) {
-  std::string text = fmt::format("\n{:<8} {:>9} {:>10} {:>9} {:>12} {:>12}  {}\n", "type", "size",
+  std::string text = fmt::format("\n{:<8} {:>9} {:>10} {:>9} {:>12} {:>13}  {}\n", "type", "size",
                                  "lost (KL)", "in memory", "prompt, t/s", "generate, t/s", "");
   for (const auto& type : types) {
     const std::string loss = type.loss ? fmt::format("{:.4f}", *type.loss) : "";
@@ -123,9 +129,9 @@ std::string TypesText(const std::vector<TypeOutlook>& types) {
     }
     const double share = static_cast<double>(type.memory->slots) /
                          static_cast<double>(type.memory->costs.num_experts);
-    text += fmt::format(" {:>7.0f} % {:>12.1f} {:>13.1f}  {}\n", 100 * share,
-                        type.prediction.prompt_tokens_per_s, type.prediction.generate_tokens_per_s,
-                        type.is_this ? "this file" : "");
+    text += fmt::format(
+        " {:>7.0f} % {:>12} {:>13}  {}\n", 100 * share, Speed(type.prediction.prompt_tokens_per_s),
+        Speed(type.prediction.generate_tokens_per_s), type.is_this ? "this file" : "");
   }
   return text +
          "lost: published mean KL divergence of Llama 3 8B to 16 bits (llama.cpp), nats per "
@@ -143,8 +149,8 @@ std::string BestText(const std::vector<TypeOutlook>& types) {
   }
   std::string text = fmt::format(
       "\n{} suits this machine best: of the types that generate at least half as fast as the "
-      "fastest ({}, {:.1f} tokens/s)\nit loses least. {}\n",
-      best->name, fastest->name, fastest->prediction.generate_tokens_per_s,
+      "fastest ({}, {} tokens/s)\nit loses least. {}\n",
+      best->name, fastest->name, Speed(fastest->prediction.generate_tokens_per_s),
       Fetches(*best->memory)
           ? fmt::format("Experts are fetched: {:.0f} % of them are in memory when they are needed.",
                         100 * best->prediction.hit_rate.value_or(0))
