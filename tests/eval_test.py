@@ -3,30 +3,14 @@
 
 import json
 import math
-import os
-import pathlib
 import random
-import shutil
 import signal
 import struct
 import subprocess
-import tempfile
 import time
 import unittest
 
-PROGRAM = os.environ["CADRE_PROGRAM"]
-SOURCE = pathlib.Path(os.environ["CADRE_SOURCE_DIR"])
-NANO = SOURCE / "models" / "nano" / "nano.gguf"
-
-WORDS = "the old man walked along a river to his mill where three daughters were at work and had seen horse".split()
-
-
-def cadre(*arguments, timeout=600):
-    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, timeout=timeout, check=False)
-
-
-def text_of(draws, low, high):
-    return " ".join(draws.choice(WORDS) for _ in range(draws.randint(low, high)))
+from eval_case import NANO, PROGRAM, EvalCase, cadre, records_of, text_of, write_lines
 
 
 def mmlu_line(draws, subject):
@@ -74,46 +58,15 @@ TASKS = {"mmlu": ["acc"], "hellaswag": ["acc", "acc_norm"], "winogrande": ["acc"
          "truthfulqa_mc1": ["acc"], "truthfulqa_mc2": ["acc"]}
 
 
-def write_lines(path, lines):
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return path
-
-
-def records_of(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-class EvalTest(unittest.TestCase):
-    def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cadre-eval-test-"))
-        self.addCleanup(shutil.rmtree, self.folder)
-
+class EvalTest(EvalCase):
     def data(self, task, count=8, seed=1, name="items"):
         return write_lines(self.folder / f"{name}-{task}.jsonl", lines_of(task, random.Random(seed), count))
-
-    def eval(self, task, data, *arguments):
-        done = cadre("eval", NANO, "--task", task, "--data", data, "--json", *arguments)
-        self.assertEqual(done.returncode, 0, done.stderr.decode(errors="replace"))
-        self.assertEqual(done.stdout.count(b"\n"), 1)
-        return json.loads(done.stdout)
-
-    def expect_error(self, code, *arguments, says):
-        done = cadre("eval", *arguments)
-        message = done.stderr.decode(errors="replace")
-        self.assertEqual(done.returncode, code, message)
-        self.assertIn(says, message)
-        self.assertEqual(done.stdout, b"")
-
-    def decoded(self, ids):
-        done = cadre("tokenize", NANO, "--decode", " ".join(map(str, ids)))
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout.decode().rstrip("\n")
 
     def test_every_task_has_its_figures_and_a_record_that_gives_them(self):
         for task, metrics in TASKS.items():
             with self.subTest(task=task):
                 record = self.folder / f"{task}.record.jsonl"
-                answer = self.eval(task, self.data(task), "--shots", "0", "--record", record)
+                answer = self.eval(task, "--data", self.data(task), "--shots", "0", "--record", record)
                 self.assertEqual((answer["task"], answer["items"], answer["shots"]), (task, 8, 0))
                 lines = records_of(record)[1:]
                 self.assertEqual(sorted(line["index"] for line in lines), list(range(8)))
@@ -140,7 +93,7 @@ class EvalTest(unittest.TestCase):
         test = write_lines(self.folder / "mmlu_test.jsonl", [mmlu_line(random.Random(9), "mill_work")])
         record = self.folder / "record.jsonl"
         # The first two examples of the subject, out of the file beside the data.
-        answer = self.eval("mmlu", test, "--shots", "2", "--record", record)
+        answer = self.eval("mmlu", "--data", test, "--shots", "2", "--record", record)
         self.assertEqual(answer["shots_data"], [str(dev)])
         ids = records_of(record)[1]["prompt_ids"]
         self.assertEqual(ids[0], 1)
@@ -156,13 +109,13 @@ class EvalTest(unittest.TestCase):
             expected += asked(line) + " " + "ABCD"[line["answer"]] + "\n\n"
         expected += asked(json.loads(test.read_text()))
         self.assertEqual(self.decoded(ids), expected)
-        whole = self.eval("mmlu", self.folder, "--shots-data", dev, "--shots", "2")
+        whole = self.eval("mmlu", "--data", self.folder, "--shots-data", dev, "--shots", "2")
         self.assertEqual(whole["acc"], answer["acc"])
         self.assertEqual(whole["groups"]["mill_work"]["items"], 1)
 
     def test_log_likelihoods_are_those_of_the_logits(self):
         record = self.folder / "record.jsonl"
-        self.eval("hellaswag", self.data("hellaswag", 2), "--activations", "f32", "--record", record)
+        self.eval("hellaswag", "--data", self.data("hellaswag", 2), "--activations", "f32", "--record", record)
         for line in records_of(record)[1:]:
             for choice in line["choices"]:
                 ids = line["prompt_ids"] + choice["ids"]
@@ -183,7 +136,7 @@ class EvalTest(unittest.TestCase):
             data, records = self.data(task, 24), []
             for i, arguments in enumerate((("--threads", "1"), ("--threads", "2"), ("--one-by-one",))):
                 record = self.folder / f"{task}-{i}.jsonl"
-                self.eval(task, data, "--shots", "1", "--record", record, *arguments)
+                self.eval(task, "--data", data, "--shots", "1", "--record", record, *arguments)
                 records.append(record.read_bytes())
             self.assertEqual(records[0], records[1], task)
             self.assertEqual(records[0], records[2], task)
@@ -191,7 +144,7 @@ class EvalTest(unittest.TestCase):
     def test_a_killed_run_goes_on_to_the_same_record(self):
         data, record, whole = self.data("hellaswag", 200), self.folder / "killed.jsonl", self.folder / "whole.jsonl"
         arguments = ("--shots", "2")
-        expected = self.eval("hellaswag", data, *arguments, "--record", whole)
+        expected = self.eval("hellaswag", "--data", data, *arguments, "--record", whole)
         command = [PROGRAM, "eval", NANO, "--task", "hellaswag", "--data", data, *arguments, "--record", record, "--resume"]
         draws, kills = random.Random(5), 0
         for _ in range(40):
@@ -210,7 +163,7 @@ class EvalTest(unittest.TestCase):
                 with record.open("r+b") as file:
                     file.truncate(record.stat().st_size - 7)
         self.assertGreater(kills, 0)
-        answer = self.eval("hellaswag", data, *arguments, "--record", record, "--resume")
+        answer = self.eval("hellaswag", "--data", data, *arguments, "--record", record, "--resume")
         self.assertEqual(record.read_bytes(), whole.read_bytes())
         for key in ("acc", "acc_stderr", "acc_norm", "acc_norm_stderr", "items"):
             self.assertEqual(answer[key], expected[key])
@@ -218,7 +171,7 @@ class EvalTest(unittest.TestCase):
 
     def test_too_long_prompts_lose_their_beginning(self):
         record = self.folder / "record.jsonl"
-        answer = self.eval("boolq", self.data("boolq", 4), "--context", "12", "--record", record)
+        answer = self.eval("boolq", "--data", self.data("boolq", 4), "--context", "12", "--record", record)
         self.assertEqual(answer["items_cut"], 4)
         for line in records_of(record)[1:]:
             self.assertTrue(line["cut"])
@@ -238,18 +191,18 @@ class EvalTest(unittest.TestCase):
     def test_what_is_wrong_is_said_in_one_line(self):
         bad = self.folder / "bad.jsonl"
         bad.write_text('{"goal": "a", "sol1": "b", "sol2": "c", "label": 0}\n{"goal": 3, "sol1": "b", "sol2": "c", "label": 0}\n', encoding="utf-8")
-        self.expect_error(1, NANO, "--task", "piqa", "--data", bad, says="bad.jsonl:2: goal is 3 but must be a string")
+        self.expect_error(NANO, "--task", "piqa", "--data", bad, says="bad.jsonl:2: goal is 3 but must be a string")
         good = self.data("piqa")
-        self.expect_error(2, NANO, "--task", "nothing", "--data", good, says="must be one of mmlu")
-        self.expect_error(2, NANO, "--task", "piqa", "--data", good, "--resume", says="--record")
-        self.expect_error(1, NANO, "--task", "piqa", "--data", self.folder / "nowhere.jsonl", says="nowhere.jsonl")
-        self.expect_error(1, NANO, "--task", "piqa", "--data", good, "--shots", "20", says="holds 8 examples but must hold 21")
+        self.expect_error(NANO, "--task", "nothing", "--data", good, code=2, says="must be one of mmlu")
+        self.expect_error(NANO, "--task", "piqa", "--data", good, "--resume", code=2, says="--record")
+        self.expect_error(NANO, "--task", "piqa", "--data", self.folder / "nowhere.jsonl", says="nowhere.jsonl")
+        self.expect_error(NANO, "--task", "piqa", "--data", good, "--shots", "20", says="holds 8 examples but must hold 21")
         record = self.folder / "record.jsonl"
-        self.eval("piqa", good, "--record", record)
-        self.expect_error(1, NANO, "--task", "piqa", "--data", good, "--record", record, says="is already there")
-        self.expect_error(1, NANO, "--task", "piqa", "--data", self.data("piqa", seed=2, name="other"), "--record", record, "--resume",
+        self.eval("piqa", "--data", good, "--record", record)
+        self.expect_error(NANO, "--task", "piqa", "--data", good, "--record", record, says="is already there")
+        self.expect_error(NANO, "--task", "piqa", "--data", self.data("piqa", seed=2, name="other"), "--record", record, "--resume",
                           says="is of another evaluation: its data_sha256")
-        self.expect_error(1, NANO, "--task", "piqa", "--data", good, "--record", record, "--resume", "--experts", "1",
+        self.expect_error(NANO, "--task", "piqa", "--data", good, "--record", record, "--resume", "--experts", "1",
                           says="it is of another model, device or setting")
 
 

@@ -4,29 +4,13 @@ the program, CADRE_SOURCE_DIR the repository."""
 
 import http.server
 import json
-import os
-import pathlib
 import random
-import shutil
-import subprocess
-import tempfile
 import threading
 import unittest
 
-PROGRAM = os.environ["CADRE_PROGRAM"]
-MODELS = pathlib.Path(os.environ["CADRE_SOURCE_DIR"]) / "models"
-NANO = MODELS / "nano" / "nano.gguf"
-INSTRUCT = MODELS / "nano-instruct" / "nano-instruct.gguf"
+from eval_case import NANO, SOURCE, EvalCase, cadre, records_of, text_of, write_lines
 
-WORDS = "the old man walked along a river to his mill where three daughters were at work and had seen horse".split()
-
-
-def cadre(*arguments, timeout=600):
-    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, timeout=timeout, check=False)
-
-
-def text_of(draws, low, high):
-    return " ".join(draws.choice(WORDS) for _ in range(draws.randint(low, high)))
+INSTRUCT = SOURCE / "models" / "nano-instruct" / "nano-instruct.gguf"
 
 
 def bbq_line(draws, number):
@@ -61,15 +45,6 @@ FIGURES = {"gsm8k": ["exact_match", "exact_match_flexible"], "triviaqa": ["exact
            "truthfulqa_gen": ["bleu_acc", "bleu_diff", "bleu_max", "rouge1_acc", "rouge2_diff", "rougeL_max"]}
 
 
-def write_lines(path, lines):
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return path
-
-
-def records_of(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 class Endpoint(http.server.BaseHTTPRequestHandler):
     """A judge that speaks OpenAI's chat completions; server.answers says what it says, one after another, the last one again and again."""
 
@@ -88,30 +63,9 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class EvalWritingTest(unittest.TestCase):
-    def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cadre-eval-writing-test-"))
-        self.addCleanup(shutil.rmtree, self.folder)
-
+class EvalWritingTest(EvalCase):
     def data(self, task, count=6, seed=1, name="items"):
         return write_lines(self.folder / f"{name}-{task}.jsonl", lines_of(task, random.Random(seed), count))
-
-    def eval(self, task, *arguments, model=NANO):
-        done = cadre("eval", model, "--task", task, "--json", *arguments)
-        self.assertEqual(done.returncode, 0, done.stderr.decode(errors="replace"))
-        return json.loads(done.stdout)
-
-    def expect_error(self, *arguments, says, code=1):
-        done = cadre("eval", *arguments)
-        message = done.stderr.decode(errors="replace")
-        self.assertEqual(done.returncode, code, message)
-        self.assertIn(says, message)
-        self.assertEqual(done.stdout, b"")
-
-    def decoded(self, ids):
-        done = cadre("tokenize", NANO, "--decode", " ".join(map(str, ids)))
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout.decode().rstrip("\n")
 
     def test_every_task_has_its_figures_and_a_record_that_gives_them(self):
         for task, names in FIGURES.items():

@@ -88,7 +88,8 @@ class Machine {
  public:
   Machine() {
     char folder[] = "/tmp/cadre-outside-XXXXXX";
-    folder_ = mkdtemp(folder);
+    if (mkdtemp(folder) == nullptr) throw Error("no folder for what is outside the sandbox");
+    folder_ = folder;
     nonce_ = folder_.substr(folder_.rfind('-') + 1);
     chmod(folder_.c_str(), 0777);
     std::ofstream(folder_ + "/secret") << secret();

@@ -3,31 +3,12 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/html.h"
 #include "base/json.h"
 #include "study/page_files.h"
 
 namespace cadre {
 namespace {
-
-std::string Escaped(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
 
 // JSON that no text in it can end: an element of script ends at "</".
 std::string ScriptData(const OrderedJson& report) {
@@ -67,7 +48,7 @@ std::string StudyPage(const OrderedJson& report) {
       "{}</style></head><body><noscript>This page draws its figures with a script. They are in "
       "report.json too.</noscript><script type=\"application/json\" id=\"report\">{}</script>"
       "<script>\n\"use strict\";\n{}</script></body></html>\n",
-      Escaped(report.at("model").at("name").get<std::string>()), Joined(".css"), ScriptData(report),
+      Html(report.at("model").at("name").get<std::string>()), Joined(".css"), ScriptData(report),
       Joined(".js"));
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/html.h"
 #include "base/json.h"
 #include "train/report_chart.h"
 #include "train/report_page.h"

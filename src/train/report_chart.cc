@@ -7,6 +7,8 @@
 #include <iterator>
 #include <limits>
 
+#include "base/html.h"
+
 namespace cadre {
 namespace {
 
@@ -177,32 +179,6 @@ void WriteLegend(const Chart& chart, Out out) {
 }
 
 }  // namespace
-
-std::string Html(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      case '\'':
-        escaped += "&#39;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
 
 std::string Short(double value) {
   const double size = std::abs(value);

@@ -10,9 +10,6 @@
 
 namespace cadre {
 
-// Text from outside as text of a page.
-std::string Html(std::string_view text);
-
 // 12 -> "12", 0.00012 -> "1.2e-04", 12345678 -> "1.23e+07": four digits at most.
 std::string Short(double value);
 

@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "base/html.h"
 #include "train/report_chart.h"
 #include "train/report_loads.h"
 
