@@ -52,9 +52,10 @@ class Plan(unittest.TestCase):
 
     def test_a_budget_is_shared_out_as_a_run_shares_it(self):
         least = least_budget("plan", NANO)
-        small, large = (self.plan("--memory", least + more) for more in (500_000, 4_000_000))
-        self.assertLessEqual(small["resident_bytes"], least + 500_000)
-        self.assertLessEqual(large["resident_bytes"], least + 4_000_000)
+        # The program itself has up to a megabyte more in one run than in another.
+        small, large = (self.plan("--memory", least + more) for more in (2_000_000, 6_000_000))
+        self.assertLessEqual(small["resident_bytes"], least + 2_000_000)
+        self.assertLessEqual(large["resident_bytes"], least + 6_000_000)
         self.assertLess(small["memory"]["slots"], large["memory"]["slots"])
         self.assertLess(small["hit_rate"], large["hit_rate"])
         self.assertGreater(small["disk_bytes_per_token"], large["disk_bytes_per_token"])
