@@ -12,7 +12,7 @@ endforeach()
 set_target_properties(libcadre PROPERTIES OUTPUT_NAME cadre EXPORT_NAME cadre LINKER_LANGUAGE CXX VERSION ${PROJECT_VERSION}
   SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 target_link_libraries(libcadre
-  PRIVATE PkgConfig::sentencepiece PkgConfig::zstd PkgConfig::uring PkgConfig::libcurl PkgConfig::openssl
+  PRIVATE PkgConfig::sentencepiece PkgConfig::zstd PkgConfig::zlib PkgConfig::uring PkgConfig::libcurl PkgConfig::openssl
   PUBLIC fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json Threads::Threads)
 target_compile_features(libcadre PUBLIC cxx_std_20)
 target_include_directories(libcadre PUBLIC $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/cadre>)

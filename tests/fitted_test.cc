@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/huge_memory.h"
+#include "base/testing.h"
 #include "model/testing.h"
 #include "quantize/convert.h"
 #include "store/fitted_model.h"
@@ -15,9 +16,9 @@
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using model_testing::GoldenPath;
-using model_testing::TempFolder;
 using ::testing::HasSubstr;
 
 const std::vector<int32_t> kIds = {1, 17, 33, 5, 5, 29, 2, 11, 8, 60, 71, 3, 44, 12, 9};

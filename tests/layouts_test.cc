@@ -9,6 +9,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/testing.h"
 #include "model/load.h"
 #include "model/testing.h"
 #include "quantize/convert.h"
@@ -19,9 +20,9 @@ namespace cadre {
 namespace {
 
 namespace fs = std::filesystem;
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using model_testing::GoldenPath;
-using model_testing::TempFolder;
 using ::testing::HasSubstr;
 
 const std::vector<int32_t> kIds = {1, 17, 33, 5, 5, 29, 2, 11, 8, 60, 71};

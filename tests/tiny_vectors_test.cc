@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/json.h"
+#include "base/testing.h"
 #include "model/config_files.h"
 #include "model/load.h"
 #include "model/save.h"
@@ -182,7 +183,7 @@ TEST_P(TinyVectors, PromptMatchesFromFiles) {
   const Json vectors = *Vectors();
   const TinyModel tiny(vectors);
   const ModelConfig& config = tiny.layout().config();
-  const model_testing::TempFolder folder;
+  const base_testing::TempFolder folder;
   for (const DType type : {DType::kF16, DType::kBF16}) {
     const std::string path = folder / std::string(Info(type).name) + ".gguf";
     model_testing::SaveArenaAsGguf(config, tiny.arena(), type, path);

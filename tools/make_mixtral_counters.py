@@ -3,8 +3,8 @@
 
 Usage: make_mixtral_counters.py CLONE_OF_ALLENAI_OLMOE
 
-Counts alone are kept: of experts by domain, of first choices in two layers, and, for each token id, of its choices by expert; the ids
-are left out, and equal rows are written once with how often they occur. Needs zstd.
+Counts alone are kept: of experts by domain, of first choices in two layers, and, for each token id, of its choices by domain and expert; the
+ids are left out, and equal rows are written once with how often they occur. Needs zstd.
 """
 
 import collections
@@ -78,11 +78,11 @@ def main():
 
     lines = []
     for i in range(len(LAYERS)):
-        by_id = collections.defaultdict(lambda: [0] * len(EXPERTS))
-        for domain in DOMAINS:
+        by_id = collections.defaultdict(lambda: [0] * (len(DOMAINS) * len(EXPERTS)))
+        for d, domain in enumerate(DOMAINS):
             for expert in EXPERTS:
                 for token, count in tokens[domain][i].get(expert, {}).items():
-                    by_id[token][expert] += count
+                    by_id[token][d * len(EXPERTS) + expert] += count
         times = collections.Counter(tuple(row) for row in by_id.values())
         lines += [" ".join(map(str, [i, count, *row])) + "\n" for row, count in sorted(times.items())]
     subprocess.run(["zstd", "-19", "-f", "-q", "-o", str(out / "tokens.txt.zst")], input="".join(lines).encode(), check=True)

@@ -5,12 +5,12 @@
 
 #include "align/message_json.h"
 #include "base/error.h"
-#include "model/testing.h"
+#include "base/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 

@@ -6,13 +6,14 @@
 #include "align/router_drift.h"
 #include "align/testing.h"
 #include "base/json.h"
+#include "base/testing.h"
 
 namespace cadre {
 namespace {
 
 using align_testing::ChatSample;
 using align_testing::SmallRun;
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 
 std::vector<TrainingBatch> SomeBatches() {
   std::vector<TrainingBatch> batches(2);

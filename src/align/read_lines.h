@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/compressed.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/lines.h"
@@ -62,7 +63,7 @@ void EncodeLines(
   for (const auto& file : files) {
     const std::string_view inner = UncompressedName(file);
     if (!inner.ends_with(".jsonl") && !inner.ends_with(".json"))
-      throw Error("{}: must end in .jsonl, with .zst behind it or not", file);
+      throw Error("{}: must end in .jsonl, with .zst or .gz behind it or not", file);
     ReadLines(file, [&](std::string line, std::string name) {
       bytes += line.size();
       lines.push_back({std::move(line), std::move(name), {}, {}});

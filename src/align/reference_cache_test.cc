@@ -8,12 +8,12 @@
 #include <fstream>
 
 #include "base/error.h"
-#include "model/testing.h"
+#include "base/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using ::testing::HasSubstr;
 
 class ReferenceCache : public ::testing::Test {
@@ -47,7 +47,7 @@ class ReferenceCache : public ::testing::Test {
 
   static constexpr int64_t kPairs = 41;
   const OrderedJson key_ = {{"model", "abc"}, {"data", "def"}};
-  model_testing::TempFolder folder_;
+  base_testing::TempFolder folder_;
   std::string path_ = folder_ / "reference.jsonl";
   int64_t computed_ = 0;
   int64_t stop_after_ = 0;

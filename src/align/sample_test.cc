@@ -12,6 +12,7 @@
 #include "align/testing.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/testing.h"
 #include "engine/open.h"
 #include "text/testing.h"
 
@@ -112,7 +113,7 @@ TEST(EncodeSample, OfPlainTextLearnsAllBehindThePrompt) {
 
 TEST(EncodeSample, NamesTheLineOfWhatTheFormatCannotSay) {
   const auto error = [](std::vector<Message> messages) {
-    return model_testing::ErrorOf([&] {
+    return base_testing::ErrorOf([&] {
       DataLine line;
       line.messages = std::move(messages);
       EncodeSample(line, SmallText(), "d.jsonl:9");
@@ -125,7 +126,7 @@ TEST(EncodeSample, NamesTheLineOfWhatTheFormatCannotSay) {
                      {.role = Role::kAssistant, .content = "a"},
                      {.role = Role::kAssistant, .content = "b", .trained = false}}),
               HasSubstr("d.jsonl:9: neighbouring assistant messages"));
-  EXPECT_THAT(model_testing::ErrorOf([] { EncodeSample({}, SmallText(), "d.jsonl:9"); }),
+  EXPECT_THAT(base_testing::ErrorOf([] { EncodeSample({}, SmallText(), "d.jsonl:9"); }),
               HasSubstr("d.jsonl:9: holds no text to learn"));
 }
 

@@ -4,12 +4,12 @@
 #include <gtest/gtest.h>
 
 #include "base/json.h"
-#include "model/testing.h"
+#include "base/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using ::testing::HasSubstr;
 
 const Json kLeast = {{"model", "nano"}, {"data", {{"train", {"a.jsonl"}}}}};

@@ -1,5 +1,6 @@
 #include "base/documents.h"
 
+#include "base/compressed.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/lines.h"
@@ -27,7 +28,7 @@ void ReadDocuments(const std::string& path, const std::function<void(std::string
     });
   }
   if (!inner.ends_with(".txt"))
-    throw Error("{}: must end in .txt or .jsonl, with .zst behind it or not", path);
+    throw Error("{}: must end in .txt or .jsonl, with .zst or .gz behind it or not", path);
   const MappedFile file(path);
   std::string text;
   ReadPieces(file, [&](std::string_view piece) {

@@ -1,4 +1,4 @@
-// Text from outside in a page of HTML.
+// What the pages that the program writes share: text from outside in HTML, and their colours.
 #pragma once
 
 #include <string>
@@ -9,5 +9,8 @@ namespace cadre {
 // `text` with what means something in HTML as entities: fit for an element's text and for an
 // attribute in quotes.
 std::string Html(std::string_view text);
+
+// CSS: the colours of all pages, light and dark, as variables.
+std::string_view PagePalette();
 
 }  // namespace cadre

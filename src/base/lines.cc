@@ -1,48 +1,17 @@
 #include "base/lines.h"
 
-#include <zstd.h>
+#include <cstdint>
+#include <string_view>
 
-#include <memory>
-#include <vector>
-
+#include "base/compressed.h"
 #include "base/error.h"
 
 namespace cadre {
 namespace {
 
-constexpr std::string_view kCompressed = ".zst";
 constexpr size_t kMaxLineBytes = size_t{1} << 30;
 
 }  // namespace
-
-std::string_view UncompressedName(std::string_view path) {
-  if (path.ends_with(kCompressed)) path.remove_suffix(kCompressed.size());
-  return path;
-}
-
-void ReadPieces(const MappedFile& file, const std::function<void(std::string_view)>& take) {
-  if (!file.path().ends_with(kCompressed)) return take(file.text());
-  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(ZSTD_createDCtx(),
-                                                                     &ZSTD_freeDCtx);
-  std::vector<char> out(ZSTD_DStreamOutSize());
-  ZSTD_inBuffer in{file.bytes().data(), file.bytes().size(), 0};
-  size_t hint = in.size == 0 ? 0 : 1;  // zero when a frame is complete
-  while (in.pos < in.size) {
-    ZSTD_outBuffer piece{out.data(), out.size(), 0};
-    hint = ZSTD_decompressStream(context.get(), &piece, &in);
-    if (ZSTD_isError(hint))
-      throw Error("{}: not valid zstd: {}", file.path(), ZSTD_getErrorName(hint));
-    take({out.data(), piece.pos});
-  }
-  while (hint != 0) {  // what the decoder still holds
-    ZSTD_outBuffer piece{out.data(), out.size(), 0};
-    hint = ZSTD_decompressStream(context.get(), &piece, &in);
-    if (ZSTD_isError(hint))
-      throw Error("{}: not valid zstd: {}", file.path(), ZSTD_getErrorName(hint));
-    if (piece.pos == 0) throw Error("{}: zstd data ends in the middle of a frame", file.path());
-    take({out.data(), piece.pos});
-  }
-}
 
 void ReadLines(const std::string& path,
                const std::function<void(std::string line, std::string name)>& take) {

@@ -97,7 +97,7 @@ void AddEvalCommand(CLI::App& app) {
   command->add_option("--task", options->task, "The benchmark")->required()->check(IsTask());
   command->add_option(
       "--data", options->data,
-      "Its file (.jsonl, .json, .csv, with .zst behind it or not), or a folder with it");
+      "Its file (.jsonl, .json, .csv, with .zst or .gz behind it or not), or a folder with it");
   command
       ->add_option(
           "--shots", options->shots,

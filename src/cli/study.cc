@@ -212,10 +212,11 @@ void AddStudyCommand(CLI::App& app) {
   options->run.kv = "f32";
   AddModel(*command, options->model);
   command
-      ->add_option("--data,--text", options->data,
-                   "NAME=PATH: a domain and its file (.txt, .jsonl, with .zst behind it or not) or "
-                   "folder of files; again for the next. Without a name: that of the file, in a "
-                   "folder one for each file")
+      ->add_option(
+          "--data,--text", options->data,
+          "NAME=PATH: a domain and its file (.txt, .jsonl, with .zst or .gz behind it or not) or "
+          "folder of files; again for the next. Without a name: that of the file, in a "
+          "folder one for each file")
       ->required();
   command->add_option("--out", options->out, "The folder for report.json and report.html")
       ->required();

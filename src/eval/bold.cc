@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "base/compressed.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/lines.h"

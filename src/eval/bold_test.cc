@@ -5,13 +5,13 @@
 
 #include <fstream>
 
-#include "model/testing.h"
+#include "base/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
-using model_testing::TempFolder;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 

@@ -7,15 +7,15 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/testing.h"
 #include "eval/testing.h"
-#include "model/testing.h"
 
 namespace cadre {
 namespace {
 
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using eval_testing::SmallScorer;
-using model_testing::ErrorOf;
-using model_testing::TempFolder;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 

@@ -4,13 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/testing.h"
 #include "engine/test_model.h"
-#include "model/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 

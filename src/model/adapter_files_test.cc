@@ -5,17 +5,18 @@
 #include <fstream>
 
 #include "base/json.h"
+#include "base/testing.h"
 #include "model/load.h"
 #include "model/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using model_testing::RandomArena;
 using model_testing::ReferenceLogits;
 using model_testing::SaveArenaAsGguf;
-using model_testing::TempFolder;
 using model_testing::TinyConfig;
 using ::testing::HasSubstr;
 

@@ -7,13 +7,13 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/testing.h"
 #include "model/config_files.h"
-#include "model/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;

@@ -7,6 +7,7 @@
 
 #include "base/atomic_file.h"
 #include "base/json.h"
+#include "base/testing.h"
 #include "formats/gguf_writer.h"
 #include "model/save.h"
 #include "model/testing.h"
@@ -14,9 +15,9 @@
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using model_testing::GoldenPath;
-using model_testing::TempFolder;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/json.h"
+#include "base/testing.h"
 #include "model/config_files.h"
 #include "model/load.h"
 #include "model/testing.h"
@@ -13,6 +14,7 @@
 namespace cadre {
 namespace {
 
+using base_testing::TempFolder;
 using model_testing::ArenaOf;
 using model_testing::GoldenPath;
 using model_testing::RandomArena;
@@ -20,7 +22,6 @@ using model_testing::ReferenceLogits;
 using model_testing::SameBits;
 using model_testing::SaveArenaAsGguf;
 using model_testing::SaveArenaAsHuggingFace;
-using model_testing::TempFolder;
 using model_testing::TinyConfig;
 
 const std::vector<int32_t> kIds = {1, 17, 33, 5, 5, 29, 2, 11, 8};
@@ -120,7 +121,7 @@ TEST(SaveSwitch, IsRefusedByALayoutThatCannotSayIt) {
   ThreadPool threads(1);
   const SaveOptions options = {.layout = {TensorLayout::kMistral, ExpertLayout::kSeparate},
                                .type_of = [](const PlannedTensor&) { return DType::kF32; }};
-  EXPECT_NE(model_testing::ErrorOf([&] {
+  EXPECT_NE(base_testing::ErrorOf([&] {
               SaveSafetensors(layout.Bind(arena.data()), options, threads, folder.path());
             }).find("not renormalised"),
             std::string::npos);

@@ -1,5 +1,5 @@
-// What the tests of this floor, and of train above it, share: the goldens of tests/, folders that
-// vanish, and a tiny random model.
+// What the tests of this floor, and of those above it, share: the goldens of tests/ and a tiny
+// random model.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "base/error.h"
 #include "base/random.h"
 #include "model/forward.h"
 #include "model/kv_cache.h"
@@ -29,36 +28,6 @@ inline std::string GoldenPath(const std::string& name) {
   const std::string folder = std::string(root) + "/tests/goldens/" + name;
   const std::string gguf = folder + "/model.gguf";
   return std::filesystem::exists(gguf) ? gguf : folder;
-}
-
-// A new folder, removed with all in it at the end.
-class TempFolder {
- public:
-  TempFolder() : path_(::testing::TempDir() + "cadre-XXXXXX") {
-    if (mkdtemp(path_.data()) == nullptr) throw std::runtime_error("no folder for temporary files");
-  }
-  ~TempFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
-
-// What the Error says that `act` throws; empty when it throws none.
-template <typename Act>
-std::string ErrorOf(const Act& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 inline ModelConfig TinyConfig() {

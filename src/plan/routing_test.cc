@@ -4,13 +4,14 @@
 
 #include <fstream>
 
+#include "base/testing.h"
 #include "model/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
-using model_testing::TempFolder;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using model_testing::TinyConfig;
 
 ModelConfig Mixtral() {

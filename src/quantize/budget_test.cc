@@ -6,6 +6,7 @@
 
 #include "base/mapped_file.h"
 #include "base/random.h"
+#include "base/testing.h"
 #include "model/load.h"
 #include "model/testing.h"
 #include "quantize/collect.h"
@@ -15,9 +16,9 @@
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using model_testing::RandomArena;
-using model_testing::TempFolder;
 using model_testing::TinyConfig;
 
 using Options = std::vector<std::vector<TypeOption>>;

@@ -6,13 +6,14 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/testing.h"
 #include "model/testing.h"
 #include "quantize/importance.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using model_testing::RandomArena;
 using model_testing::TinyConfig;
 

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/testing.h"
 #include "sandbox/sandbox.h"
 
 namespace cadre {
@@ -87,15 +88,11 @@ inline std::string Substituted(std::string text, const std::string& name,
 class Machine {
  public:
   Machine() {
-    char folder[] = "/tmp/cadre-outside-XXXXXX";
-    if (mkdtemp(folder) == nullptr) throw Error("no folder for what is outside the sandbox");
-    folder_ = folder;
-    nonce_ = folder_.substr(folder_.rfind('-') + 1);
-    chmod(folder_.c_str(), 0777);
-    std::ofstream(folder_ + "/secret") << secret();
-    chmod((folder_ + "/secret").c_str(), 0666);
+    chmod(folder_.path().c_str(), 0777);
+    std::ofstream(folder_ / "secret") << secret();
+    chmod((folder_ / "secret").c_str(), 0666);
     setenv("CADRE_TEST_SECRET", secret().c_str(), 1);
-    inherited_ = open((folder_ + "/secret").c_str(), O_RDWR);  // not closed on exec
+    inherited_ = open((folder_ / "secret").c_str(), O_RDWR);  // not closed on exec
     // Who loses its parent would become a child of ours.
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     sockaddr_in port = {};
@@ -105,21 +102,20 @@ class Machine {
     socklen_t size = sizeof port;
     getsockname(servers_[0], reinterpret_cast<sockaddr*>(&port), &size);
     port_ = ntohs(port.sin_port);
-    ServeUnix(folder_ + "/socket", false);
+    ServeUnix(folder_ / "socket", false);
     ServeUnix(nonce_, true);
-    chmod((folder_ + "/socket").c_str(), 0777);
+    chmod((folder_ / "socket").c_str(), 0777);
   }
   ~Machine() {
     for (const int server : servers_) close(server);
     close(inherited_);
-    std::filesystem::remove_all(folder_);
   }
 
   std::string secret() const { return "secret-" + nonce_; }
 
   std::string Filled(std::string text) const {
-    text = Substituted(text, "$OUTSIDE", folder_);
-    text = Substituted(text, "$SOCKET", folder_ + "/socket");
+    text = Substituted(text, "$OUTSIDE", folder_.path());
+    text = Substituted(text, "$SOCKET", folder_ / "socket");
     text = Substituted(text, "$ABSTRACT", nonce_);
     text = Substituted(text, "$PORT", std::to_string(port_));
     text = Substituted(text, "$HOSTILE", "hostile-" + nonce_);
@@ -128,12 +124,13 @@ class Machine {
 
   void ExpectUntouched() const {
     EXPECT_LT(waitpid(-1, nullptr, WNOHANG), 0) << "a process is left";
-    std::ifstream file(folder_ + "/secret");
+    std::ifstream file(folder_ / "secret");
     std::string text;
     std::getline(file, text);
     EXPECT_EQ(text, secret());
     int64_t files = 0;
-    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder_)) ++files;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder_.path()))
+      ++files;
     EXPECT_EQ(files, 2);
     for (const char* folder : {"/", "/tmp", "/var/tmp", "/dev/shm", "/usr/lib", "/root", "/home",
                                "/etc", "/run", "/dev/mqueue", "."})
@@ -156,7 +153,8 @@ class Machine {
     Serve(AF_UNIX, &address, static_cast<socklen_t>(sizeof address.sun_family + 1 + name.size()));
   }
 
-  std::string folder_, nonce_;
+  const base_testing::TempFolder folder_;
+  const std::string nonce_ = folder_.path().substr(folder_.path().rfind('-') + 1);
   int inherited_ = -1;
   int port_ = 0;
   std::vector<int> servers_;

@@ -5,13 +5,13 @@
 #include <fstream>
 
 #include "base/error.h"
-#include "model/testing.h"
+#include "base/testing.h"
 #include "server/http_test_client.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::TempFolder;
+using base_testing::TempFolder;
 
 class HttpAccessTest : public testing::Test {
  protected:

@@ -10,13 +10,13 @@
 #include <memory>
 
 #include "base/error.h"
-#include "model/testing.h"
+#include "base/testing.h"
 #include "server/http_test_client.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::TempFolder;
+using base_testing::TempFolder;
 
 using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 using Certificate = std::unique_ptr<X509, decltype(&X509_free)>;

@@ -8,13 +8,14 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/testing.h"
 #include "store/expert_slots.h"
 #include "store/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using store_testing::Faults;
 using store_testing::FaultyIo;
 using store_testing::ModelFile;

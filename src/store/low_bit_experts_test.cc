@@ -3,12 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing.h"
 #include "store/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using store_testing::ModelFile;
 using store_testing::StoreConfig;
 using ::testing::HasSubstr;
@@ -37,7 +38,7 @@ TEST(LowBitExperts, HoldsEveryExpertOfTheCopy) {
 }
 
 TEST(LowBitExperts, RefusesACopyOfAnotherModel) {
-  const model_testing::TempFolder folder;
+  const base_testing::TempFolder folder;
   const ModelFile file;
   const auto error = [&](const ModelConfig& config, float first) {
     Buffer<float> arena = model_testing::RandomArena(ParameterLayout(config));

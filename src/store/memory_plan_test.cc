@@ -3,12 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "model/testing.h"
+#include "base/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using ::testing::HasSubstr;
 
 constexpr int64_t kM = 1'000'000;

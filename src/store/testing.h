@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/testing.h"
 #include "model/load.h"
 #include "model/testing.h"
 #include "store/disk_io.h"
@@ -126,7 +127,7 @@ class ModelFile {
   const Model& model() const { return loaded_->model(); }
 
  private:
-  model_testing::TempFolder folder_;
+  base_testing::TempFolder folder_;
   std::string path_;
   std::optional<LoadedModel> loaded_;
 };

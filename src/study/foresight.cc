@@ -64,20 +64,15 @@ class Lookup {
     return static_cast<size_t>((half * num_keys_ + key) * trace_.num_experts);
   }
 
-  // [2, keys, kFetched]: by count of the key, then of all, then the lower one. Padded with a number
-  // that is no expert.
+  // [2, keys, kFetched]. Padded with a number that is no expert.
   std::vector<uint16_t> RankAll() const {
     constexpr uint16_t kNone = 0xFFFF;
     std::vector<uint16_t> ranked(static_cast<size_t>(2 * num_keys_) * kFetched, kNone);
-    std::vector<uint16_t> order(static_cast<size_t>(trace_.num_experts));
+    const auto experts = static_cast<size_t>(trace_.num_experts);
     for (int64_t half = 0; half < 2; ++half) {
-      const int64_t* all = overall_.data() + half * trace_.num_experts;
+      const auto all = std::span(overall_).subspan(static_cast<size_t>(half) * experts, experts);
       for (int64_t key = 0; key < num_keys_; ++key) {
-        const int64_t* row = counts_.data() + Row(half, key);
-        std::iota(order.begin(), order.end(), uint16_t{0});
-        std::stable_sort(order.begin(), order.end(), [&](uint16_t a, uint16_t b) {
-          return row[a] != row[b] ? row[a] > row[b] : all[a] > all[b];
-        });
+        const auto order = RankByCount(std::span(counts_).subspan(Row(half, key), experts), all);
         std::copy_n(order.begin(), std::min(order.size(), kFetched),
                     ranked.begin() + static_cast<std::ptrdiff_t>(
                                          static_cast<size_t>(half * num_keys_ + key) * kFetched));
@@ -112,6 +107,18 @@ void MeasureRouter(const RoutingTrace& trace, const RoutingTrace::Layer& layer,
 }
 
 }  // namespace
+
+std::vector<uint16_t> RankByCount(std::span<const int64_t> counts,
+                                  std::span<const int64_t> of_all) {
+  const bool tells = std::accumulate(counts.begin(), counts.end(), int64_t{0}) >= kLeastChoices;
+  std::vector<uint16_t> order(of_all.size());
+  std::iota(order.begin(), order.end(), uint16_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](uint16_t a, uint16_t b) {
+    if (tells && counts[a] != counts[b]) return counts[a] > counts[b];
+    return of_all[a] > of_all[b];
+  });
+  return order;
+}
 
 LayerForesight ForesightOf(const RoutingTrace& trace, int64_t l) {
   const RoutingTrace::Layer& layer = trace.layers[static_cast<size_t>(l)];

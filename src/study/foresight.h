@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "study/information.h"
@@ -22,12 +23,18 @@ struct LayerForesight {
   // The most frequent experts of the layer, whatever the token.
   Recall by_load = {};
   // The most frequent ones of the same token id in the other half of the documents (every second
-  // one); those of the layer for ids not seen there.
+  // one), as RankByCount has it.
   Recall by_token = {};
   // The most frequent ones after the same first choice of the layer before, in the other half.
   Recall by_last_choice = {};
   Information last_choice;  // I(first choice; first choice of the layer before)
 };
+
+// The experts of a table's row, the most frequent first; a row of fewer choices than this says
+// nothing, there the most frequent of all come first.
+constexpr int64_t kLeastChoices = 8;
+// counts, of_all: [E]; returns [E]. Ties: the more frequent of all, then the lower one.
+std::vector<uint16_t> RankByCount(std::span<const int64_t> counts, std::span<const int64_t> of_all);
 
 LayerForesight ForesightOf(const RoutingTrace& trace, int64_t layer);
 

@@ -8,10 +8,12 @@
 #include <cstdlib>
 #include <numbers>
 #include <numeric>
+#include <span>
 #include <sstream>
 
 #include "base/json.h"
 #include "base/lines.h"
+#include "study/foresight.h"
 #include "study/information.h"
 #include "study/load_figures.h"
 
@@ -25,6 +27,7 @@ using ::testing::Le;
 
 constexpr int64_t kExperts = 8;
 constexpr int64_t kTopK = 2;
+constexpr int64_t kDomains = 5;
 
 std::string Golden(const std::string& name) {
   return std::string(std::getenv("CADRE_SOURCE_DIR")) + "/tests/goldens/mixtral_counters/" + name;
@@ -44,6 +47,8 @@ struct Expected {
   Range first_repeat_percent, overlap_percent, shared_percent;
   double domain_bits, token_bits;
   double static_two, static_four;  // share of the choices of the most used experts
+  double domain_given_token_bits;
+  double lookup_two, lookup_four;  // the same of the most used experts of the token id
 };
 constexpr Expected kExpected[] = {
     {0.998,
@@ -57,7 +62,10 @@ constexpr Expected kExpected[] = {
      0.003,
      0.57,
      0.28,
-     0.52},
+     0.52,
+     0.11,
+     0.42,
+     0.68},
     {0.9996,
      {1.08, 1.25},
      {0.84, 0.95},
@@ -69,7 +77,10 @@ constexpr Expected kExpected[] = {
      0.004,
      0.54,
      0.26,
-     0.51},
+     0.51,
+     0.11,
+     0.41,
+     0.67},
     {0.992,
      {1.12, 1.33},
      {0.40, 0.74},
@@ -81,7 +92,10 @@ constexpr Expected kExpected[] = {
      0.009,
      0.64,
      0.28,
-     0.53},
+     0.53,
+     0.12,
+     0.46,
+     0.71},
 };
 
 class MixtralCounters : public ::testing::TestWithParam<size_t> {
@@ -111,6 +125,33 @@ class MixtralCounters : public ::testing::TestWithParam<size_t> {
     const auto [low, high] = std::minmax_element(values.begin(), values.end());
     EXPECT_NEAR(*low, range.low, 0.5001 * unit);
     EXPECT_NEAR(*high, range.high, 0.5001 * unit);
+  }
+
+  // The choices of each token id: [ids][domains * E].
+  static std::vector<Counts> TokenIds() {
+    std::vector<Counts> ids;
+    ReadLines(Golden("tokens.txt.zst"), [&](const std::string& line, const std::string&) {
+      std::istringstream fields(line);
+      size_t layer = 0, times = 0;
+      fields >> layer >> times;
+      if (layer == GetParam())
+        ids.insert(ids.end(), times, Counts{std::istream_iterator<int64_t>(fields), {}});
+    });
+    return ids;
+  }
+  static std::span<const int64_t> OfDomain(const Counts& id, int64_t domain) {
+    return std::span(id).subspan(static_cast<size_t>(domain * kExperts), kExperts);
+  }
+  // An id's choices of each expert, in all domains but one. [E]
+  static Counts Sum(const Counts& id, int64_t without) {
+    Counts sum(kExperts);
+    for (int64_t d = 0; d < kDomains; ++d) {
+      for (size_t e = 0; d != without && e < sum.size(); ++e) sum[e] += OfDomain(id, d)[e];
+    }
+    return sum;
+  }
+  static int64_t Total(std::span<const int64_t> counts) {
+    return std::accumulate(counts.begin(), counts.end(), int64_t{0});
   }
 
   Json json_;
@@ -181,19 +222,62 @@ TEST_P(MixtralCounters, DomainsSayAlmostNothingOfExperts) {
 
 TEST_P(MixtralCounters, TokensSayAFifthOfWhatThereIsToKnow) {
   Counts table;
-  ReadLines(Golden("tokens.txt.zst"), [&](const std::string& line, const std::string&) {
-    std::istringstream fields(line);
-    size_t layer = 0;
-    int64_t times = 0;
-    fields >> layer >> times;
-    if (layer != GetParam()) return;
-    const Counts row{std::istream_iterator<int64_t>(fields), {}};
-    for (int64_t i = 0; i < times; ++i) table.insert(table.end(), row.begin(), row.end());
-  });
+  for (const auto& id : TokenIds()) {
+    const Counts of_all = Sum(id, -1);
+    table.insert(table.end(), of_all.begin(), of_all.end());
+  }
   const Information information = MutualInformation(table, kExperts);
   EXPECT_EQ(information.samples, 5 * 2 * 208896);
   EXPECT_NEAR(information.corrected_bits, expected().token_bits, 0.005);
   EXPECT_GT(information.plugin_bits, information.corrected_bits + 0.02);
+}
+
+// Of the 564 ids that occur 200 times, in more than one domain.
+TEST_P(MixtralCounters, DomainsSayLittleOnceTheTokenIsKnown) {
+  Counts tables;
+  int64_t ids = 0;
+  for (const auto& id : TokenIds()) {
+    int64_t domains = 0;
+    for (int64_t d = 0; d < kDomains; ++d) domains += Total(OfDomain(id, d)) > 0;
+    if (domains < 2 || Total(id) < kTopK * 200) continue;
+    tables.insert(tables.end(), id.begin(), id.end());
+    ++ids;
+  }
+  EXPECT_EQ(ids, 564);
+  const Information information = ConditionalInformation(tables, kDomains, kExperts);
+  EXPECT_NEAR(static_cast<double>(information.samples) / (5 * 2 * 208896), 0.60, 0.005);
+  EXPECT_NEAR(information.corrected_bits, expected().domain_given_token_bits, 0.0051);
+}
+
+// A token's experts looked up by its id in the counts of the other four domains; the mean of five.
+TEST_P(MixtralCounters, TheTokenIdForetellsWhatIsPublished) {
+  const auto token_ids = TokenIds();
+  const Counts pooled = Pooled();
+  double two = 0, four = 0;
+  std::vector<double> unseen;  // shares of choices that the most used experts had to stand in for
+  for (int64_t d = 0; d < kDomains; ++d) {
+    const Counts& domain = all_[static_cast<size_t>(d)];
+    Counts of_others(kExperts);
+    for (size_t e = 0; e < of_others.size(); ++e) of_others[e] = pooled[e] - domain[e];
+    int64_t first_two = 0, first_four = 0, without = 0;
+    for (const auto& id : token_ids) {
+      const auto here = OfDomain(id, d);
+      const Counts elsewhere = Sum(id, d);
+      const auto order = RankByCount(elsewhere, of_others);
+      for (size_t i = 0; i < 4; ++i) {
+        first_two += i < 2 ? here[order[i]] : 0;
+        first_four += here[order[i]];
+      }
+      if (Total(elsewhere) < kLeastChoices) without += Total(here);
+    }
+    const auto choices = static_cast<double>(Total(domain));
+    two += static_cast<double>(first_two) / choices / kDomains;
+    four += static_cast<double>(first_four) / choices / kDomains;
+    unseen.push_back(static_cast<double>(without) / choices);
+  }
+  EXPECT_NEAR(two, expected().lookup_two, 0.0051);
+  EXPECT_NEAR(four, expected().lookup_four, 0.0051);
+  ExpectRange(unseen, {.06, .30}, 0.01);
 }
 
 INSTANTIATE_TEST_SUITE_P(Layers0And7And15, MixtralCounters, ::testing::Values(0, 1, 2));

@@ -45,11 +45,11 @@ std::string StudyPage(const OrderedJson& report) {
       "content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
       "img-src "
       "data:\"><link rel=\"icon\" href=\"data:,\"><title>What the experts of {} do</title><style>"
-      "{}</style></head><body><noscript>This page draws its figures with a script. They are in "
+      "{}{}</style></head><body><noscript>This page draws its figures with a script. They are in "
       "report.json too.</noscript><script type=\"application/json\" id=\"report\">{}</script>"
       "<script>\n\"use strict\";\n{}</script></body></html>\n",
-      Html(report.at("model").at("name").get<std::string>()), Joined(".css"), ScriptData(report),
-      Joined(".js"));
+      Html(report.at("model").at("name").get<std::string>()), PagePalette(), Joined(".css"),
+      ScriptData(report), Joined(".js"));
 }
 
 }  // namespace cadre

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/compressed.h"
 #include "base/documents.h"
 #include "base/error.h"
-#include "base/lines.h"
 
 namespace cadre {
 namespace {
@@ -30,7 +30,8 @@ std::vector<std::string> FilesOf(const std::string& path) {
       files.push_back(entry.path().string());
   }
   if (files.empty())
-    throw Error("{}: has no file that ends in .txt or .jsonl, with .zst behind it or not", path);
+    throw Error("{}: has no file that ends in .txt or .jsonl, with .zst or .gz behind it or not",
+                path);
   std::sort(files.begin(), files.end());
   return files;
 }

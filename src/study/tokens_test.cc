@@ -4,8 +4,8 @@
 
 #include "base/atomic_file.h"
 #include "base/folders.h"
+#include "base/testing.h"
 #include "engine/test_model.h"
-#include "model/testing.h"
 #include "study/agreement.h"
 #include "study/foresight.h"
 #include "study/study_text.h"
@@ -16,8 +16,8 @@
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
-using model_testing::TempFolder;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using study_testing::MakeTrace;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;

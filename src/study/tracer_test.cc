@@ -5,14 +5,14 @@
 
 #include <cmath>
 
+#include "base/testing.h"
 #include "engine/test_model.h"
-#include "model/testing.h"
 #include "study/study_text.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using ::testing::HasSubstr;
 using testing_model::SmallModel;
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "base/testing.h"
 #include "model/load.h"
 #include "model/rope_rows.h"
 #include "train/checkpoint.h"
@@ -11,9 +12,9 @@
 namespace cadre {
 namespace {
 
+using base_testing::TempFolder;
 using model_testing::RandomArena;
 using model_testing::SaveArenaAsGguf;
-using model_testing::TempFolder;
 using train_testing::RandomBatch;
 using train_testing::SameState;
 

@@ -7,6 +7,7 @@
 
 #include "base/atomic_file.h"
 #include "base/mapped_file.h"
+#include "base/testing.h"
 #include "formats/safetensors.h"
 #include "train/testing.h"
 
@@ -14,8 +15,8 @@ namespace cadre {
 namespace {
 
 namespace fs = std::filesystem;
-using model_testing::ErrorOf;
-using model_testing::TempFolder;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;

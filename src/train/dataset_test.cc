@@ -7,15 +7,15 @@
 
 #include "base/atomic_file.h"
 #include "base/json.h"
-#include "model/testing.h"
+#include "base/testing.h"
 #include "text/testing.h"
 #include "train/token_stream.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
-using model_testing::TempFolder;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using Pair = std::pair<int32_t, int32_t>;  // input, target
 
 class DatasetTest : public ::testing::Test {

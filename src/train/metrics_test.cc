@@ -5,12 +5,12 @@
 #include "base/atomic_file.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
-#include "model/testing.h"
+#include "base/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::TempFolder;
+using base_testing::TempFolder;
 
 class Metrics : public ::testing::Test {
  protected:
@@ -62,7 +62,7 @@ TEST_F(Metrics, GoesOnBehindWhatWasKept) {
 
 TEST_F(Metrics, NamesAFileItCannotWrite) {
   const std::string bad = folder_ / "no/such/metrics.jsonl";
-  EXPECT_NE(model_testing::ErrorOf([&] { const MetricsLog log(bad, 0, nullptr); }).find(bad),
+  EXPECT_NE(base_testing::ErrorOf([&] { const MetricsLog log(bad, 0, nullptr); }).find(bad),
             std::string::npos);
 }
 

@@ -121,13 +121,14 @@ void WriteSettings(const Json& settings, Out out) {
 std::string ReportPage(const RunRecord& record, const Json& settings) {
   std::string page;
   const Out out = std::back_inserter(page);
-  fmt::format_to(out,
-                 "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta "
-                 "name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta "
-                 "http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
-                 "'unsafe-inline'; script-src 'unsafe-inline'; img-src data:\"><link rel=\"icon\" "
-                 "href=\"data:,\"><title>{}: report of a run</title><style>{}</style></head><body>",
-                 Html(Setting(settings, "name", "model")), ReportStyle());
+  fmt::format_to(
+      out,
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta "
+      "name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta "
+      "http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+      "'unsafe-inline'; script-src 'unsafe-inline'; img-src data:\"><link rel=\"icon\" "
+      "href=\"data:,\"><title>{}: report of a run</title><style>{}{}</style></head><body>",
+      Html(Setting(settings, "name", "model")), PagePalette(), ReportStyle());
   WriteHead(record, settings, out);
   WriteAlarms(record, out);
   fmt::format_to(out, "<main>");

@@ -4,19 +4,6 @@ namespace cadre {
 
 std::string_view ReportStyle() {
   return R"(
-:root {
-  color-scheme: light dark;
-  --paper: light-dark(#fbfaf7, #171614);
-  --raised: light-dark(#ffffff, #232220);
-  --line: light-dark(#e4e0d6, #34322d);
-  --ink: light-dark(#211f1b, #ece8df);
-  --ink-2: light-dark(#625d53, #aaa498);
-  --danger: light-dark(#a8321f, #f2957f);
-  --danger-paper: light-dark(#fbeeea, #33211d);
-  --idle: light-dark(#b3401f, #f0875c);
-  --even: light-dark(#efece4, #33312c);
-  --busy: light-dark(#1f4f9c, #8cbaf5);
-}
 *, *::before, *::after { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 body { margin: 0 auto; max-inline-size: 78rem; padding: 2rem 1.5rem 4rem; background: var(--paper); color: var(--ink);

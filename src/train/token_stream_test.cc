@@ -4,13 +4,13 @@
 
 #include "base/atomic_file.h"
 #include "base/json.h"
-#include "model/testing.h"
+#include "base/testing.h"
 #include "text/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::TempFolder;
+using base_testing::TempFolder;
 
 // Two data sets: documents of "a..." and of "b...", the latter eight times as long.
 class Stream : public ::testing::Test {

@@ -89,7 +89,8 @@ std::vector<ConfigKey> OwnKeys(TrainConfig& c) {
       {"data.folder", "where the data files are; names are relative to it (the current folder)",
        false, text(c.data_folder)},
       {"data.train",
-       "list of .txt or .jsonl files, .zst too; or an object: name of a source to such a list",
+       "list of .txt or .jsonl files, .zst and .gz too; or an object: name of a source to such a "
+       "list",
        true, SourcesKey(c.train, "train")},
       {"data.weights",
        "object: name of a source to its share of the tokens trained on, beside the others' (each "

@@ -4,13 +4,14 @@
 
 #include <cmath>
 
+#include "base/testing.h"
 #include "train/checkpoint.h"
 #include "train/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::TempFolder;
+using base_testing::TempFolder;
 using model_testing::TinyConfig;
 using train_testing::DrawRoutingTargets;
 using train_testing::RandomBatch;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/testing.h"
 #include "model/load.h"
 #include "model/testing.h"
 
@@ -185,7 +186,7 @@ TEST(Merging, ReadsAnyStoredTypeAndLayout) {
   config.hidden_dim = 32;
   config.num_heads = 4;
   const Built teacher = WithRandomWeights(config);
-  const model_testing::TempFolder folder;
+  const base_testing::TempFolder folder;
   model_testing::SaveArenaAsGguf(config, teacher.arena, DType::kQ8_0, folder / "teacher.gguf");
   const auto loaded = LoadedModel::Load(folder / "teacher.gguf");
   ASSERT_EQ(loaded.model().config.rope_layout, RopeLayout::kInterleaved);

@@ -36,7 +36,7 @@ std::vector<ConfigKey> TextKeys(TextConfig& c) {
        "sft, "
        "of which only the answers are learnt (text)",
        true, WordKey({{"text", [&c] { c.chat = false; }}, {"chat", [&c] { c.chat = true; }}})},
-      {"data.train", "list of .txt (not of chat) or .jsonl files, .zst too", true,
+      {"data.train", "list of .txt (not of chat) or .jsonl files, .zst and .gz too", true,
        [&c](const Json& v, const std::string& w) { c.train_files = StringsOf(v, w); }},
       {"data.valid",
        "object: group name to list of files, which are measured and not trained on (none)", false,

@@ -4,13 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "base/json.h"
+#include "base/testing.h"
 #include "model/testing.h"
 #include "transfer/student_shape.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using ::testing::HasSubstr;
 
 const Json kDistill = {{"teacher", "nano"}, {"data", {{"train", {"a.jsonl"}}}}};

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "base/json.h"
+#include "base/testing.h"
 #include "engine/save_text.h"
 #include "engine/test_model.h"
 #include "train/testing.h"
@@ -15,8 +16,8 @@
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
-using model_testing::TempFolder;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using ::testing::HasSubstr;
 using train_testing::TinyRun;
 

@@ -9,13 +9,13 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "model/testing.h"
+#include "base/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
-using model_testing::TempFolder;
+using base_testing::ErrorOf;
+using base_testing::TempFolder;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -123,6 +123,28 @@ TEST_F(DataFilesTest, CompressedLinesArrayAndTableAreTheSame) {
     ASSERT_THAT(items, SizeIs(1)) << file;
     EXPECT_THAT(items[0].answers, ElementsAre("No", "Yes", "Never")) << file;
   }
+}
+
+TEST_F(DataFilesTest, MathIsAFileForEachItemByKind) {
+  const auto item = [](const char* type) {
+    return fmt::format(
+        R"({{"problem": "p", "level": "Level 1", "type": "{}", "solution": "$\\boxed{{2}}$"}})",
+        type);
+  };
+  Write("test/geometry/3.json", item("Geometry"));
+  Write("test/algebra/10.json", item("Algebra"));
+  Write("test/algebra/9.json", item("Algebra"));
+  Write("test/notes.json", "[]");
+  Write("train/algebra/1.json", item("Algebra"));
+  const DataFiles files = Find("math", folder_ / "");
+  EXPECT_THAT(Names(files.items),
+              ElementsAre("test/algebra/9.json", "test/algebra/10.json", "test/geometry/3.json"));
+  EXPECT_THAT(Names(Find("math", folder_ / "test/geometry").items),
+              ElementsAre("test/geometry/3.json"));
+  const auto items = ReadItems(FindTask("math"), files.items);
+  ASSERT_THAT(items, SizeIs(3));
+  EXPECT_EQ(items[2].group, "Geometry");
+  EXPECT_THAT(items[0].answers, ElementsAre("2"));
 }
 
 TEST_F(DataFilesTest, BadLinesAndFilesAreNamed) {

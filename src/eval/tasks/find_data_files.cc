@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
+#include <utility>
 
+#include "base/compressed.h"
 #include "base/error.h"
-#include "base/lines.h"
 #include "eval/tasks/data_files.h"
 
 namespace cadre {
@@ -77,6 +79,30 @@ std::vector<std::string> SubjectFiles(const std::string& folder, const char* spl
   return files;
 }
 
+// NUMBER.json in the folder, or in test/ below it, and in the folders of that: by folder, then by
+// number.
+std::vector<std::string> ItemFiles(const std::string& folder) {
+  const fs::path test = fs::path(folder) / "test";
+  std::vector<std::pair<std::string, int64_t>> found;  // folder, number
+  std::error_code error;
+  fs::recursive_directory_iterator it(fs::is_directory(test) ? test : fs::path(folder), error), end;
+  for (; !error && it != end; it.increment(error)) {
+    if (!it->is_regular_file() || it->path().extension() != ".json") continue;
+    const std::string stem = it->path().stem().string();
+    int64_t number = 0;
+    const auto parsed = std::from_chars(stem.data(), stem.data() + stem.size(), number);
+    if (parsed.ec == std::errc() && parsed.ptr == stem.data() + stem.size() &&
+        std::to_string(number) == stem)
+      found.emplace_back(it->path().parent_path().string(), number);
+  }
+  if (error) throw Error("{}: cannot be listed: {}", folder, error.message());
+  std::sort(found.begin(), found.end());
+  std::vector<std::string> files;
+  for (const auto& [place, number] : found)
+    files.push_back(fmt::format("{}/{}.json", place, number));
+  return files;
+}
+
 // Those of the task, or the only one there is.
 std::vector<std::string> FilesOfTask(const Task& task, const std::string& folder) {
   const auto all = DataIn(folder);
@@ -97,6 +123,10 @@ std::vector<std::string> FindItems(const Task& task, const std::string& folder) 
   if (task.csv == CsvForm::kMmlu) {
     auto subjects = SubjectFiles(folder, "test");
     if (!subjects.empty()) return subjects;
+  }
+  if (task.in_a_file_each) {
+    auto items = ItemFiles(folder);
+    if (!items.empty()) return items;
   }
   const auto files = FilesOfTask(task, folder);
   if (task.in_many_files && !files.empty()) return files;

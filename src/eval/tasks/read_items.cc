@@ -1,5 +1,6 @@
 #include <filesystem>
 
+#include "base/compressed.h"
 #include "base/error.h"
 #include "base/lines.h"
 #include "eval/tasks/csv.h"
@@ -70,8 +71,10 @@ class ItemReader {
     labels.ExpectCount(count);
   }
 
-  void ReadArray(const std::string& path) {
+  // An array of items; where each has a file of its own, the one item.
+  void ReadDocument(const std::string& path) {
     const Json array = ParseJson(ReadWhole(path), path, {.max_bytes = kMaxFileBytes});
+    if (task_.in_a_file_each && array.is_object()) return Take(array, path);
     if (!array.is_array()) throw Error("{}: is no JSON array (lines end in .jsonl)", path);
     for (size_t i = 0; i < array.size(); ++i)
       Take(array[i], fmt::format("{}: item {}", path, i + 1));
@@ -134,13 +137,13 @@ std::vector<EvalItem> ReadItems(const Task& task, const std::vector<std::string>
     if (name.ends_with(".jsonl")) {
       reader.ReadLinesOf(file);
     } else if (name.ends_with(".json")) {
-      reader.ReadArray(file);
+      reader.ReadDocument(file);
     } else if (name.ends_with(".csv") && task.csv == CsvForm::kMmlu) {
       reader.ReadMmluTable(file);
     } else if (name.ends_with(".csv") && task.csv == CsvForm::kNamedColumns) {
       reader.ReadTable(file);
     } else {
-      throw Error("{}: must end in .jsonl or .json{}, with .zst behind it or not", file,
+      throw Error("{}: must end in .jsonl or .json{}, with .zst or .gz behind it or not", file,
                   task.csv == CsvForm::kNone ? "" : " or .csv");
     }
     if (items.empty()) throw Error("{}: holds no item", file);

@@ -6,13 +6,13 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/testing.h"
 #include "eval/tasks/task.h"
-#include "model/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;

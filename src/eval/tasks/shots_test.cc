@@ -4,12 +4,12 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "model/testing.h"
+#include "base/testing.h"
 
 namespace cadre {
 namespace {
 
-using model_testing::ErrorOf;
+using base_testing::ErrorOf;
 using ::testing::HasSubstr;
 
 std::vector<EvalItem> Numbered(int count, const std::string& group = "") {

@@ -157,6 +157,7 @@ std::vector<Task> MakeWritingTasks() {
        .title = "MATH",
        .keys = {"math", "hendrycksmath", "minervamath"},
        .fixed_shots = 4,
+       .in_a_file_each = true,
        .read = &ReadMath,
        .writing = Writing{.stops = {"Problem:"}, .score = &ScoreMath}},
       {.name = "truthfulqa_gen",

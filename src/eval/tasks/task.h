@@ -86,7 +86,8 @@ struct Task {
   std::vector<Metric> metrics = {};  // the first one is what the task is known by
   Metric published_metric = Metric::kAcc;
   CsvForm csv = CsvForm::kNone;
-  bool in_many_files = false;                      // all files of a folder together are its data
+  bool in_many_files = false;   // all files of a folder together are its data
+  bool in_a_file_each = false;  // every item may have a file of its own, NUMBER.json, by kinds
   EvalItem (*read)(const Fields& line) = nullptr;  // throws Error; null: items are made, not read
   // Whether a line of a file that holds all splits is of the one that is evaluated; null: all are.
   bool (*is_asked)(const Fields& line) = nullptr;
