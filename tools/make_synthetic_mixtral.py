@@ -40,11 +40,13 @@ BLOCKS = {
 
 
 def random_rows(kind, cols, deviation, rng):
-    """A pool of rows, as bytes, to draw a matrix from."""
+    """A pool of rows, as bytes, to draw a matrix from. The levels of a block have a mean; half of the blocks are negated, or all experts
+    would write the same constant, which adds up layer by layer and makes some experts popular."""
     values, size, scales = BLOCKS[kind]
     blocks = rng.integers(0, 256, (257, cols // values, size), dtype=np.uint8)
+    signs = rng.choice([-1, 1], (257, cols // values, 1))
     for first, share in scales:
-        blocks[:, :, first : first + 2] = np.frombuffer(np.float16(share * deviation).tobytes(), np.uint8)
+        blocks[:, :, first : first + 2] = (signs * (share * deviation)).astype(np.float16).view(np.uint8)
     return blocks.reshape(257, -1)
 
 
