@@ -66,6 +66,13 @@ TEST_F(DataFilesTest, TheOnlyFileOfAFolderIsMeantWhateverItsName) {
   EXPECT_THAT(files.shots, IsEmpty());
 }
 
+TEST_F(DataFilesTest, ATaskMayBeCalledAsASplitIs) {
+  Write("humaneval.jsonl", "");
+  EXPECT_THAT(Names(Find("humaneval", folder_ / "").items), ElementsAre("humaneval.jsonl"));
+  Write("humaneval_train.jsonl", "");
+  EXPECT_THAT(Names(Find("humaneval", folder_ / "").items), ElementsAre("humaneval.jsonl"));
+}
+
 TEST_F(DataFilesTest, AFolderThatDoesNotDecideIsAnError) {
   Write("a.jsonl", "");
   Write("b.jsonl", "");

@@ -21,26 +21,38 @@ std::string Stem(const std::string& path) {
   return fs::path(UncompressedName(path)).stem().string();
 }
 
+// A file's name, but for the task's: HumanEval's is no validation set.
+std::string KeyWithoutTask(const Task& task, const std::string& path) {
+  std::string key = TaskKey(Stem(path));
+  for (const std::string_view word : task.keys) {
+    const size_t at = key.find(word);
+    if (at != std::string::npos) key.erase(at, word.size());
+  }
+  return key;
+}
+
 // What the words of a file's name say, if anything.
-bool IsOf(const std::string& path, std::initializer_list<const char*> words) {
-  const std::string key = TaskKey(Stem(path));
+bool IsOf(const Task& task, const std::string& path, std::initializer_list<const char*> words) {
+  const std::string key = KeyWithoutTask(task, path);
   return std::any_of(words.begin(), words.end(),
                      [&](const char* word) { return key.find(word) != std::string::npos; });
 }
 
-bool IsOf(const std::string& path, Split split) {
+bool IsOf(const Task& task, const std::string& path, Split split) {
   switch (split) {
     case Split::kTest:
-      return IsOf(path, {"test"});
+      return IsOf(task, path, {"test"});
     case Split::kValidation:
-      return IsOf(path, {"val", "dev"});
+      return IsOf(task, path, {"val", "dev"});
     case Split::kTrain:
-      return IsOf(path, {"train"});
+      return IsOf(task, path, {"train"});
   }
   return false;
 }
 
-bool SaysItsSplit(const std::string& path) { return IsOf(path, {"test", "val", "dev", "train"}); }
+bool SaysItsSplit(const Task& task, const std::string& path) {
+  return IsOf(task, path, {"test", "val", "dev", "train"});
+}
 
 bool IsOfTask(const Task& task, const std::string& path) {
   const std::string key = TaskKey(Stem(path));
@@ -112,10 +124,11 @@ std::vector<std::string> FilesOfTask(const Task& task, const std::string& folder
   return files.empty() ? all : files;
 }
 
-std::vector<std::string> OfSplit(const std::vector<std::string>& files, Split split) {
+std::vector<std::string> OfSplit(const Task& task, const std::vector<std::string>& files,
+                                 Split split) {
   std::vector<std::string> found;
   std::copy_if(files.begin(), files.end(), std::back_inserter(found),
-               [&](const std::string& file) { return IsOf(file, split); });
+               [&](const std::string& file) { return IsOf(task, file, split); });
   return found;
 }
 
@@ -130,10 +143,10 @@ std::vector<std::string> FindItems(const Task& task, const std::string& folder) 
   }
   const auto files = FilesOfTask(task, folder);
   if (task.in_many_files && !files.empty()) return files;
-  auto found = OfSplit(files, task.split);
+  auto found = OfSplit(task, files, task.split);
   if (found.empty()) {
     std::copy_if(files.begin(), files.end(), std::back_inserter(found),
-                 [](const std::string& file) { return !SaysItsSplit(file); });
+                 [&](const std::string& file) { return !SaysItsSplit(task, file); });
   }
   if (found.size() != 1) {
     throw Error("{}: must hold one file of {} but holds {}: name the file", folder, task.title,
@@ -155,8 +168,8 @@ std::vector<std::string> FindShots(const Task& task, const std::string& folder,
   std::erase_if(files, [&](const std::string& file) {
     return std::find(items.begin(), items.end(), file) != items.end();
   });
-  auto found = OfSplit(files, task.shots_split);
-  if (found.empty() && task.split == Split::kTest) found = OfSplit(files, Split::kValidation);
+  auto found = OfSplit(task, files, task.shots_split);
+  if (found.empty() && task.split == Split::kTest) found = OfSplit(task, files, Split::kValidation);
   if (found.size() > 1) {
     throw Error("{}: holds {} with examples for {}: name one with --shots-data", folder,
                 NamesOf(found), task.title);
