@@ -2,14 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 #include <zstd.h>
 
-#include <filesystem>
-
 #include "base/atomic_file.h"
-#include "base/error.h"
 #include "base/random.h"
+#include "base/testing.h"
 
 namespace cadre {
 namespace {
@@ -27,13 +24,6 @@ std::string Compressed(const std::string& text) {
 
 class Documents : public ::testing::Test {
  protected:
-  Documents()
-      : folder_(std::filesystem::temp_directory_path() /
-                fmt::format("cadre-documents-test-{}", getpid())) {
-    std::filesystem::create_directories(folder_);
-  }
-  ~Documents() override { std::filesystem::remove_all(folder_); }
-
   std::vector<std::string> ReadFile(const std::string& name) const {
     std::vector<std::string> documents;
     ReadDocuments(folder_ / name, [&](std::string text) { documents.push_back(std::move(text)); });
@@ -44,19 +34,14 @@ class Documents : public ::testing::Test {
     return ReadFile(name);
   }
   std::string FileError(const std::string& name) const {
-    try {
-      ReadFile(name);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
+    return base_testing::ErrorOf([&] { ReadFile(name); });
   }
   std::string ReadError(const std::string& name, const std::string& bytes) const {
     WriteFileAtomically(folder_ / name, bytes);
     return FileError(name);
   }
 
-  std::filesystem::path folder_;
+  base_testing::TempFolder folder_;
 };
 
 TEST_F(Documents, ATextFileIsOneDocument) {
