@@ -7,10 +7,20 @@
 namespace cadre {
 namespace {
 
-// About ten microseconds: longer than the gap between two operations of a step, shorter than a
-// scheduler's slice.
-constexpr int kSpins = 4000;
+// Some hundred microseconds: longer than the gap between two operations of a step. A thread that
+// sleeps is worth waiting for only rarely: on virtual machines it takes up to milliseconds to wake.
+constexpr int kSpins = 16000;
+constexpr int kSpinsForThreads = 4000;
 constexpr int64_t kSharesPerThread = 4;
+
+// The state of a loop: how many threads but the caller are in it, whether more may join it, its
+// number.
+constexpr uint64_t kOneThread = 1;
+constexpr uint64_t kThreads = 0xffff;
+constexpr uint64_t kOpen = 0x10000;
+constexpr uint64_t kOneLoop = 0x20000;
+
+uint64_t LoopOf(uint64_t state) { return state / kOneLoop; }
 
 void Pause() {
 #if defined(__x86_64__)
@@ -31,26 +41,26 @@ ThreadPool::~ThreadPool() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
-    ++generation_;
   }
   wake_.notify_all();
   for (auto& thread : threads_) thread.join();
 }
 
+// Nobody waits for a thread that is still asleep: it finds the loop closed.
 void ThreadPool::Run(int64_t count, Call call, const void* context) {
   call_ = call;
   context_ = context;
   count_ = count;
   next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(threads_.size()), std::memory_order_relaxed);
-  {
-    const std::lock_guard lock(mutex_);
-    generation_.fetch_add(1, std::memory_order_release);
+  state_ = (LoopOf(state_.load(std::memory_order_relaxed)) + 1) * kOneLoop + kOpen;
+  if (sleeping_ > 0) {
+    { const std::lock_guard lock(mutex_); }
+    wake_.notify_all();
   }
-  wake_.notify_all();
   TakeIndices(0);
-  for (int spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) {
-    if (spins < kSpins) {
+  state_.fetch_and(~kOpen, std::memory_order_relaxed);
+  for (int spins = 0; (state_.load(std::memory_order_acquire) & kThreads) != 0; ++spins) {
+    if (spins < kSpinsForThreads) {
       Pause();
     } else {
       std::this_thread::yield();
@@ -74,21 +84,32 @@ void ThreadPool::TakeIndices(int thread) {
 void ThreadPool::Work(int thread) {
   const FlushDenormals flush;
   uint64_t seen = 0;
+  const auto is_new = [&] { return stop_ || LoopOf(state_) != seen; };
   for (;;) {
-    int spins = 0;
-    while (generation_.load(std::memory_order_acquire) == seen && spins < kSpins) {
-      ++spins;
-      Pause();
-    }
-    if (generation_.load(std::memory_order_acquire) == seen) {
+    for (int spins = 0; !is_new() && spins < kSpins; ++spins) Pause();
+    if (!is_new()) {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+      ++sleeping_;
+      wake_.wait(lock, is_new);
+      --sleeping_;
     }
-    ++seen;
     if (stop_) return;
+    uint64_t state = state_.load(std::memory_order_relaxed);
+    seen = LoopOf(state);
+    if (!Join(state)) continue;
     TakeIndices(thread);
-    busy_.fetch_sub(1, std::memory_order_release);
+    state_.fetch_sub(kOneThread, std::memory_order_release);
   }
+}
+
+// False: the loop of this state is closed.
+bool ThreadPool::Join(uint64_t state) {
+  const uint64_t loop = LoopOf(state);
+  while ((state & kOpen) != 0 && LoopOf(state) == loop) {
+    if (state_.compare_exchange_weak(state, state + kOneThread, std::memory_order_acquire))
+      return true;
+  }
+  return false;
 }
 
 }  // namespace cadre

@@ -48,6 +48,7 @@ class ThreadPool {
   using Call = void (*)(const void* context, int64_t index, int thread);
   void Run(int64_t count, Call call, const void* context);
   void Work(int thread);
+  bool Join(uint64_t state);
   void TakeIndices(int thread);
 
   std::vector<std::thread> threads_;
@@ -55,8 +56,8 @@ class ThreadPool {
   const void* context_ = nullptr;
   int64_t count_ = 0;
   std::atomic<int64_t> next_{0};
-  std::atomic<int> busy_{0};
-  std::atomic<uint64_t> generation_{0};
+  std::atomic<uint64_t> state_{0};
+  std::atomic<int> sleeping_{0};
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
   std::condition_variable wake_;

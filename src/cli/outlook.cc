@@ -6,7 +6,7 @@
 namespace cadre {
 namespace {
 
-constexpr double kDiskSeconds = 0.8;
+constexpr double kDiskSeconds = 2;
 
 }  // namespace
 

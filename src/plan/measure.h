@@ -16,6 +16,7 @@ struct MeasureOptions {
   ActivationType activation = ActivationType::kRounded;
   KvType kv_type = KvType::kF16;
   double seconds = 0.04;  // for one product; a little more where one takes longer
+  int rounds = 3;         // these seconds are shared by: what disturbs for a moment disturbs one
 };
 
 // Products and packing of every type and shape in the model, and of `others`; everything else of a

@@ -2,11 +2,13 @@
 // than that.
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <set>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/huge_memory.h"
+#include "base/median.h"
 #include "base/random.h"
 #include "engine/sequence.h"
 #include "plan/measure.h"
@@ -40,13 +42,16 @@ class ProductMeter {
     const auto [rows, cols] = shape;
     const int64_t tried = std::min(rows, std::max<int64_t>(16, kMostWeights / cols / 16 * 16));
     Fill(type, tried, cols);
-    double last = 0;
-    for (const int64_t count : tokens) {
-      if (last > kTooLong) return;
-      last = Product(type, tried, cols, count);
-      const double share = static_cast<double>(rows) / static_cast<double>(tried);
-      machine_.products.Add({type, rows, cols, count, last * share});
+    const double share = static_cast<double>(rows) / static_cast<double>(tried);
+    std::map<int64_t, std::vector<double>> times;
+    for (int round = 0; round < options_.rounds; ++round) {
+      for (const int64_t count : tokens) {
+        Time(type, tried, cols, count, times[count]);
+        if (times[count].back() > kTooLong) break;
+      }
     }
+    for (auto& [count, seconds] : times)
+      machine_.products.Add({type, rows, cols, count, Median(seconds) * share});
   }
 
  private:
@@ -94,8 +99,8 @@ class ProductMeter {
     machine_.pack_bytes_per_s[weight_.type] = bytes / watch.Seconds();
   }
 
-  // The median of some.
-  double Product(DType type, int64_t rows, int64_t cols, int64_t tokens) {
+  // Appends one time or several, of a round's part of the time.
+  void Time(DType type, int64_t rows, int64_t cols, int64_t tokens, std::vector<double>& times) {
     if (x_.size() < tokens * cols) x_.Resize(tokens * cols);
     if (out_.size() < tokens * rows) out_.Resize(tokens * rows);
     for (int64_t i = 0; i < tokens * cols; ++i)
@@ -103,7 +108,6 @@ class ProductMeter {
     const Mat<const float> x(x_.data(), tokens, cols);
     const Mat<float> out(out_.data(), tokens, rows);
     const auto activation = type == DType::kF32 ? ActivationType::kF32 : options_.activation;
-    std::vector<double> times;
     const Stopwatch all;
     do {
       Weight w = weight_;
@@ -112,9 +116,7 @@ class ProductMeter {
       const Stopwatch watch;
       device_.MatMul(x, w, activation, out);
       times.push_back(watch.Seconds());
-    } while (all.Seconds() < options_.seconds || times.size() < 3);
-    std::nth_element(times.begin(), times.begin() + std::ssize(times) / 2, times.end());
-    return times[times.size() / 2];
+    } while (all.Seconds() < options_.seconds / options_.rounds);
   }
 
   const MeasureOptions& options_;

@@ -1,9 +1,10 @@
 #include "plan/measure_rest.h"
 
 #include <algorithm>
-#include <numeric>
+#include <vector>
 
 #include "base/clock.h"
+#include "base/median.h"
 #include "base/random.h"
 #include "engine/sequence.h"
 #include "model/forward.h"
@@ -23,7 +24,9 @@ class WithoutProducts : public ForwardingDevice {
   // Gives what is never computed values once, so that what follows meets no strange numbers.
   void FillsOutputs(bool fills) { fills_ = fills; }
 
-  void Embed(const Weight&, std::span<const int32_t>, Mat<float> out) override { Fill(out); }
+  void Embed(const Weight&, std::span<const int32_t>, Mat<float> out) override {
+    if (fills_) Fill(out);
+  }
   void MatMul(Mat<const float>, const Weight& w, ActivationType, Mat<float> out) override {
     if (fills_ || w.data == router_->data) Fill(out);
   }
@@ -52,21 +55,18 @@ class OneLayer {
     for (int64_t i = 0; i < run.batch; ++i) caches_.emplace_back(pool_);
   }
 
-  // The median of some steps of `rows` tokens of each of the first `sequences`, behind `depth`
-  // others.
-  double Seconds(int64_t sequences, int64_t rows, int64_t depth) {
-    std::vector<double> times;
+  // Appends the seconds of some steps of `rows` tokens of each of the first `sequences`, behind
+  // `depth` others.
+  void Time(int64_t sequences, int64_t rows, int64_t depth, std::vector<double>& times) {
+    if (fills_) Step(sequences, rows, depth);
+    fills_ = false;
+    device_.FillsOutputs(false);
     const Stopwatch all;
     do {
       const Stopwatch watch;
       Step(sequences, rows, depth);
       times.push_back(watch.Seconds());
-      if (times.size() == 1 && fills_) times.clear();
-      fills_ = false;
-      device_.FillsOutputs(false);
-    } while (all.Seconds() < options_.seconds || times.size() < 3);
-    std::nth_element(times.begin(), times.begin() + std::ssize(times) / 2, times.end());
-    return times[times.size() / 2];
+    } while (all.Seconds() < options_.seconds / options_.rounds);
   }
 
  private:
@@ -125,15 +125,16 @@ LayerRest MeasureRest(const Model& model, const RunShape& run, const MeasureOpti
                       Device& device) {
   OneLayer layer(model, run, options, device);
   const int64_t chunk = std::min(run.prompt, Sequence::kChunk);
-  LayerRest rest;
-  rest.first_chunk = layer.Seconds(1, chunk, run.depth);
-  rest.last_chunk = run.prompt > chunk ? layer.Seconds(1, chunk, run.depth + run.prompt - chunk)
-                                       : rest.first_chunk;
   // In the middle of what is generated. Batches stand behind `depth` tokens, one sequence behind
   // the prompt as well.
   const int64_t before = run.depth + (run.batch == 1 ? run.prompt : 0);
-  rest.step = layer.Seconds(run.batch, 1, before + run.generate / 2);
-  return rest;
+  std::vector<double> first, last, step;
+  for (int round = 0; round < options.rounds; ++round) {
+    layer.Time(1, chunk, run.depth, first);
+    layer.Time(1, chunk, run.depth + run.prompt - chunk, last);
+    layer.Time(run.batch, 1, before + run.generate / 2, step);
+  }
+  return {.first_chunk = Median(first), .last_chunk = Median(last), .step = Median(step)};
 }
 
 }  // namespace cadre

@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <utility>
 #include <vector>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/html.h"
 #include "base/json.h"
+#include "base/median.h"
 #include "train/report_chart.h"
 #include "train/report_page.h"
 #include "train/report_sections.h"
@@ -44,11 +46,10 @@ void WriteTile(const char* name, const std::string& value, const std::string& mo
                  more.empty() ? "" : fmt::format("<small>{}</small>", Html(more)));
 }
 
-double Median(const Series& series) {
+double MedianOf(const Series& series) {
   std::vector<double> values;
   for (const auto& point : series.points()) values.push_back(point.mean());
-  std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
-  return values[values.size() / 2];
+  return Median(std::move(values));
 }
 
 void WriteHead(const RunRecord& record, const Json& settings, Out out) {
@@ -75,7 +76,7 @@ void WriteHead(const RunRecord& record, const Json& settings, Out out) {
   if (const Series* epoch = record.Find("epoch"))
     WriteTile("Epochs", fmt::format("{:.2f}", epoch->last()), "", out);
   if (const Series* speed = record.Find("tokens_per_s"))
-    WriteTile("Tokens per second", fmt::format("{:.0f}", Median(*speed)), "median", out);
+    WriteTile("Tokens per second", fmt::format("{:.0f}", MedianOf(*speed)), "median", out);
   fmt::format_to(out, "</dl>");
 }
 
