@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <chrono>
 #include <numeric>
+#include <thread>
 
 namespace cadre {
 namespace {
@@ -31,6 +34,23 @@ TEST(ThreadPool, ManyShortLoopsInARow) {
     pool.ParallelFor(4, [&](int64_t i, int) { sum += i; });
   }
   EXPECT_EQ(sum, 5000 * 6);
+}
+
+TEST(ThreadPool, ThreadsThatSleepAreWoken) {
+  using std::chrono::milliseconds;
+  ThreadPool pool(2);
+  std::array<std::atomic<int>, 2> tasks{};
+  int loops = 0;
+  for (; loops < 100 && (tasks[0] == 0 || tasks[1] == 0); ++loops) {
+    std::this_thread::sleep_for(milliseconds(30));
+    pool.ParallelFor(4, [&](int64_t, int thread) {
+      ++tasks[static_cast<size_t>(thread)];
+      std::this_thread::sleep_for(milliseconds(5));
+    });
+  }
+  EXPECT_GT(tasks[0], 0);
+  EXPECT_GT(tasks[1], 0);
+  EXPECT_EQ(tasks[0] + tasks[1], 4 * loops);
 }
 
 TEST(ThreadPool, DenormalsAreZeroInTasksAndOnlyThere) {

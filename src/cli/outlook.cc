@@ -6,7 +6,7 @@
 namespace cadre {
 namespace {
 
-constexpr double kDiskSeconds = 2;
+constexpr double kDiskSeconds = 3;
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 #include "model/forward.h"
 #include "model/kv_cache.h"
 #include "ops/forwarding_device.h"
+#include "tensor/buffer.h"
 
 namespace cadre {
 namespace {
@@ -51,20 +52,22 @@ class OneLayer {
         device_(device, model.weights.layers[0].router),
         experts_(model_.weights),
         pool_(OneLayerOf(model_).config.kv_shape(options.kv_type)),
-        activations_(model_.config, Activations::Keep::kOneLayer) {
+        activations_(model_.config, Activations::Keep::kOneLayer),
+        logits_(model_.config.vocab_size) {
     for (int64_t i = 0; i < run.batch; ++i) caches_.emplace_back(pool_);
   }
 
   // Appends the seconds of some steps of `rows` tokens of each of the first `sequences`, behind
-  // `depth` others.
-  void Time(int64_t sequences, int64_t rows, int64_t depth, std::vector<double>& times) {
-    if (fills_) Step(sequences, rows, depth);
+  // `depth` others. narrow: FFN for the last row only.
+  void Time(int64_t sequences, int64_t rows, int64_t depth, bool narrow,
+            std::vector<double>& times) {
+    if (fills_) Step(sequences, rows, depth, false);
     fills_ = false;
     device_.FillsOutputs(false);
     const Stopwatch all;
     do {
       const Stopwatch watch;
-      Step(sequences, rows, depth);
+      Step(sequences, rows, depth, narrow);
       times.push_back(watch.Seconds());
     } while (all.Seconds() < options_.seconds / options_.rounds);
   }
@@ -77,7 +80,7 @@ class OneLayer {
     return model;
   }
 
-  void Step(int64_t sequences, int64_t rows, int64_t depth) {
+  void Step(int64_t sequences, int64_t rows, int64_t depth, bool narrow) {
     const int64_t count = sequences * rows;
     ids_.assign(static_cast<size_t>(count), 0);
     positions_.clear();
@@ -92,19 +95,21 @@ class OneLayer {
         sequence_of_row_.push_back(static_cast<int32_t>(s));
       }
     }
-    const Batch batch{.ids = ids_,
-                      .positions = positions_,
-                      .sequence_of_row = sequence_of_row_,
-                      .sequences = views,
-                      .kv_type = options_.kv_type,
-                      .wanted_rows = {},
-                      .router_limits = {}};
+    const int64_t last_row = count - 1;
+    const Batch batch{
+        .ids = ids_,
+        .positions = positions_,
+        .sequence_of_row = sequence_of_row_,
+        .sequences = views,
+        .kv_type = options_.kv_type,
+        .wanted_rows = narrow ? std::span<const int64_t>(&last_row, 1) : std::span<const int64_t>(),
+        .router_limits = {}};
     // Somebody who watches: else the only layer, as the last, would leave its FFN out.
     const RoutingObserver nobody = [](int64_t, const Routing&) {};
     const ForwardOptions forward{
-        .activation = options_.activation, .observer = &nobody, .dropout = {}};
+        .activation = options_.activation, .observer = narrow ? nullptr : &nobody, .dropout = {}};
     Forward(model_, experts_, device_, batch, forward, activations_,
-            {nullptr, 0, model_.config.vocab_size});
+            {logits_.data(), narrow ? 1 : 0, model_.config.vocab_size});
   }
 
   Model model_;
@@ -114,6 +119,7 @@ class OneLayer {
   KvPagePool pool_;
   std::vector<KvCache> caches_;
   Activations activations_;
+  Buffer<float> logits_;
   bool fills_ = true;
   std::vector<int32_t> ids_, sequence_of_row_;
   std::vector<int64_t> positions_;
@@ -128,13 +134,17 @@ LayerRest MeasureRest(const Model& model, const RunShape& run, const MeasureOpti
   // In the middle of what is generated. Batches stand behind `depth` tokens, one sequence behind
   // the prompt as well.
   const int64_t before = run.depth + (run.batch == 1 ? run.prompt : 0);
-  std::vector<double> first, last, step;
+  std::vector<double> first, last, narrow, step;
   for (int round = 0; round < options.rounds; ++round) {
-    layer.Time(1, chunk, run.depth, first);
-    layer.Time(1, chunk, run.depth + run.prompt - chunk, last);
-    layer.Time(run.batch, 1, before + run.generate / 2, step);
+    layer.Time(1, chunk, run.depth, false, first);
+    layer.Time(1, chunk, run.depth + run.prompt - chunk, false, last);
+    layer.Time(1, chunk, run.depth + run.prompt - chunk, true, narrow);
+    layer.Time(run.batch, 1, before + run.generate / 2, false, step);
   }
-  return {.first_chunk = Median(first), .last_chunk = Median(last), .step = Median(step)};
+  return {.first_chunk = Median(first),
+          .last_chunk = Median(last),
+          .step = Median(step),
+          .narrow_share = std::min(1.0, Median(narrow) / Median(last))};
 }
 
 }  // namespace cadre

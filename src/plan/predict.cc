@@ -78,10 +78,11 @@ StepCosts Predictor::CostsOf(int64_t tokens, int64_t wanted, double rest,
     const LayerWeights& layer = model_.weights.layers[l];
     const ExpertWeights& expert = layer.experts[0];
     LayerCosts cost = ReadingOf(expert);
-    cost.shared = rest;
+    const bool last = l + 1 == model_.weights.layers.size();
+    cost.shared = last && wanted < tokens ? rest * machine_.rest.narrow_share : rest;
     for (const Weight* w : MatricesOf(layer)) cost.shared += Product(*w, tokens);
     // In the last layer only the rows whose logits are wanted go on.
-    const int64_t ffn_tokens = l + 1 == model_.weights.layers.size() ? wanted : tokens;
+    const int64_t ffn_tokens = last ? wanted : tokens;
     if (layer.router.rows > 0)
       cost.shared += Product(layer.router, std::max<int64_t>(1, ffn_tokens));
     const auto count = static_cast<double>(std::max<size_t>(1, needed[l].size()));

@@ -23,6 +23,7 @@ struct RunShape {
 struct LayerRest {
   double first_chunk = 0, last_chunk = 0;  // of a prompt
   double step = 0;                         // of generation
+  double narrow_share = 1;  // of a chunk's, where FFN runs for the wanted row only: the last layer's
 };
 
 // Bytes per second that one expert of the model's own file is read with, alone; 0: not measured.
